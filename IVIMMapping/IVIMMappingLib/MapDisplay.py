@@ -1,0 +1,174 @@
+"""A map as a volume node that knows what it is: name, quantity, unit, provenance, colours, window and legend.
+
+Voxels without a value stay NaN in the scene, exactly as on disk. The display hides them by its threshold: NaN is
+neither above nor below any number, so Slicer gives it opacity 0 and the image behind shows through.
+
+The legend of the scene is in stored units ('D [mm²/s]', 0.001). Slicer writes the numbers of a legend from the
+window of the volume and cannot scale them; names of colours could carry scaled numbers, but would keep them when
+somebody changes the window, and a legend that lies is worse than one with zeros. Stored units also agree with the
+data probe and the Volumes module. The exponent of '10⁻³' is missing from the font of VTK, which would draw '10³'.
+Pictures, whose windows do not change, are labelled in display units (OverviewFigure).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import slicer
+
+from ivimcore.data.series import Geometry
+from ivimcore.estimators.result import SENTENCES
+from ivimcore.reports.colormaps import colormap
+
+from .MapDescription import STATUS, MapDescription, describeMap, labelCount, robustWindow, roundWindow
+from .VolumeNodes import createVolumeNode
+
+ATTRIBUTE_PREFIX = "IVIM."
+PARAMETER_ATTRIBUTE = ATTRIBUTE_PREFIX + "Parameter"
+ESTIMATOR_ATTRIBUTE = ATTRIBUTE_PREFIX + "Estimator"
+RUN_ATTRIBUTE = ATTRIBUTE_PREFIX + "RunId"
+PROVENANCE_ATTRIBUTE = ATTRIBUTE_PREFIX + "Provenance"
+_COLORS_ATTRIBUTE = ATTRIBUTE_PREFIX + "ColorTable"
+
+
+def createMapNode(
+    scene: slicer.vtkMRMLScene, key: str, values: np.ndarray, geometry: Geometry, name: str,
+    provenance: Mapping[str, Any] | None = None, window: tuple[float, float] | None = None,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add the map `key` with `values` (x, y, z) in stored units, NaN where there is no value, ready to look at.
+
+    `provenance` is kept on the node as JSON, its "run_id" and "estimator" also as attributes of their own. `window` in
+    stored units replaces that of the parameter table, or of the image where the table has none.
+    """
+    description = describeMap(key)
+    node = createVolumeNode(scene, np.asarray(values, dtype=np.float32), geometry, name)
+    node.SetDescription(f"IVIM {description.symbol}: {description.description}, in {description.parameter.unit}")
+    node.SetVoxelValueQuantity(_codedEntry(description.parameter.quantity_code))
+    node.SetVoxelValueUnits(_codedEntry(description.parameter.unit_code))
+    setProvenance(node, key, provenance or {})
+    displayMap(node, description, window)
+    addLegend(node, description)
+    return node
+
+
+def createStatusNode(
+    scene: slicer.vtkMRMLScene, status: np.ndarray, geometry: Geometry, name: str,
+    provenance: Mapping[str, Any] | None = None,
+) -> slicer.vtkMRMLLabelMapVolumeNode:
+    """Add the status of every voxel, `status` (x, y, z), as a label map: the data probe then reads out the sentence."""
+    node = createVolumeNode(scene, np.asarray(status, dtype=np.uint8), geometry, name, "vtkMRMLLabelMapVolumeNode")
+    node.SetDescription("IVIM status: why a voxel has, or has not, a value")
+    setProvenance(node, STATUS, provenance or {})
+    node.GetDisplayNode().SetAndObserveColorNodeID(_statusColors(scene).GetID())
+    return node
+
+
+def setProvenance(node: slicer.vtkMRMLNode, key: str, provenance: Mapping[str, Any]) -> None:
+    """Write on a node which map it is and where it comes from."""
+    node.SetAttribute(PARAMETER_ATTRIBUTE, key)
+    node.SetAttribute(ESTIMATOR_ATTRIBUTE, str(provenance.get("estimator", "")))
+    node.SetAttribute(RUN_ATTRIBUTE, str(provenance.get("run_id", "")))
+    node.SetAttribute(PROVENANCE_ATTRIBUTE, json.dumps(dict(provenance), ensure_ascii=False, sort_keys=True, default=str))
+
+
+def displayMap(
+    node: slicer.vtkMRMLScalarVolumeNode, description: MapDescription, window: tuple[float, float] | None = None
+) -> None:
+    """Give a map its colours, its window (stored units) and the threshold that hides voxels without a value."""
+    values = slicer.util.arrayFromVolume(node)
+    low, high = window or description.range or roundWindow(*robustWindow(values))
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colorTableNode(node.GetScene(), description.colors).GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(low, high)
+    display.SetInterpolate(False)
+    # The threshold must let every number pass, also after it was written to the scene file with few digits.
+    finite = values[np.isfinite(values)]
+    smallest, largest = (float(finite.min()), float(finite.max())) if finite.size else (low, high)
+    smallest, largest = min(smallest, low), max(largest, high)
+    margin = 0.01 * (largest - smallest) or 1.0
+    display.AutoThresholdOff()
+    display.SetThreshold(smallest - margin, largest + margin)
+    display.ApplyThresholdOn()
+
+
+def addLegend(
+    node: slicer.vtkMRMLScalarVolumeNode, description: MapDescription
+) -> slicer.vtkMRMLColorLegendDisplayNode | None:
+    """Give a map its colour legend, shown wherever the map is shown; None where no colour logic watches the scene."""
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if legend is None:
+        return None
+    display = node.GetDisplayNode()
+    legend.SetTitleText(description.legendTitle)
+    legend.SetLabelFormat("%.3g")
+    legend.SetNumberOfLabels(labelCount(display.GetWindowLevelMin(), display.GetWindowLevelMax()))
+    legend.SetMaxNumberOfColors(256)
+    legend.SetSize(0.12, 0.5)
+    legend.SetPosition(0.97, 0.5)
+    legend.SetVisibility(True)
+    return legend
+
+
+def colorTableNode(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColorTableNode:
+    """Return our colour table of that name, made once per scene; 'Grey' is Slicer's own.
+
+    Raises KeyError for an unknown name.
+    """
+    if name == "Grey":
+        return scene.GetNodeByID("vtkMRMLColorTableNodeGrey")
+    return _findTable(scene, name) or _createTable(
+        scene, name, f"IVIMSlicer: {name[5:].lower()} maps, perceptually uniform",
+        [(f"{index}", *color) for index, color in enumerate(colormap(name))],
+    )
+
+
+def showOverlay(
+    compositeNode: slicer.vtkMRMLSliceCompositeNode, background: slicer.vtkMRMLVolumeNode | None,
+    foreground: slicer.vtkMRMLVolumeNode | None, opacity: float = 1.0,
+) -> None:
+    """Show a map over an image in the slice view of `compositeNode`; None empties the layer."""
+    compositeNode.SetBackgroundVolumeID(background.GetID() if background else None)
+    compositeNode.SetForegroundVolumeID(foreground.GetID() if foreground else None)
+    compositeNode.SetForegroundOpacity(opacity)
+
+
+def _statusColors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
+    name = "IVIM Status"
+    if _findTable(scene, name):
+        return _findTable(scene, name)
+    shades = colormap("IVIM Misfit")[np.linspace(60, 230, len(SENTENCES)).astype(int)]
+    colors = [(sentence, *shade) for sentence, shade in zip(SENTENCES.values(), shades, strict=True)]
+    return _createTable(scene, name, "IVIMSlicer: what each status means", colors, transparent=2)
+
+
+def _findTable(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColorTableNode | None:
+    nodes = scene.GetNodesByClass("vtkMRMLColorTableNode")
+    for index in range(nodes.GetNumberOfItems()):
+        node = nodes.GetItemAsObject(index)
+        if node.GetAttribute(_COLORS_ATTRIBUTE) == name:
+            return node
+    return None
+
+
+def _createTable(scene, name: str, text: str, colors: list[tuple], transparent: int = 0):
+    """Add a table of (name, r, g, b); the first `transparent` entries are not drawn."""
+    node = slicer.vtkMRMLColorTableNode()
+    node.SetTypeToUser()
+    node.SetName(name)
+    node.SetDescription(text)
+    node.SetNumberOfColors(len(colors))
+    for index, (colorName, red, green, blue) in enumerate(colors):
+        node.SetColor(index, colorName, float(red), float(green), float(blue), 0.0 if index < transparent else 1.0)
+    node.SetAttribute(_COLORS_ATTRIBUTE, name)
+    node.SetAttribute("Category", "IVIM")
+    return scene.AddNode(node)
+
+
+def _codedEntry(code: tuple[str, str, str]):
+    entry = slicer.vtkCodedEntry()
+    entry.SetValueSchemeMeaning(*code)
+    return entry

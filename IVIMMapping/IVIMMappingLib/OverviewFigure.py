@@ -1,0 +1,193 @@
+"""The overview of runs as one picture: b = 0 image, D, f, D* and RMSE side by side, one row for each run.
+
+The slices are drawn by Slicer (SliceFigure); titles, legends and layout by matplotlib, which is imported only here
+and only when a figure is written, because desktop Slicer does not bring it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+
+from ivimcore.reports.colormaps import colormap
+
+from .MapDescription import describeMap
+from .RegionSegments import regionMasks
+from .SliceChoice import chooseBox, chooseSlice
+from .SliceFigure import SliceFigure, sizeOfSlice
+from .VolumeNodes import arrayFromVolumeNode, geometryOfVolumeNode
+
+COLUMNS = ("base", "D", "f", "Dstar", "rmse")
+_NAMES = {
+    "base": "b = 0 image", "D": "tissue diffusion", "f": "perfusion fraction", "Dstar": "pseudo-diffusion",
+    "rmse": "misfit", "S0": "signal at b = 0", "ADC": "apparent diffusion",
+}
+_NOTE = "Research use only. Not for diagnosis."
+_BACKGROUND, _TEXT, _QUIET = "#0b0d10", "#f2f4f7", "#9aa4b2"
+
+_SYMBOL = {"size": 16, "weight": "bold"}
+
+# Layout in pixels.
+_PANEL, _GAP, _LEFT, _RIGHT, _TOP, _TITLE, _LEGEND, _BOTTOM = 380, 14, 64, 24, 64, 40, 74, 52
+_MINIMUM_HEIGHT = 0.55
+
+
+@dataclass
+class OverviewRow:
+    """One row of the picture: `title` at its left, `base` the b = 0 image node, `maps` nodes by parameter key."""
+
+    title: str
+    base: Any
+    maps: Mapping[str, Any] = field(default_factory=dict)
+
+
+def writeOverview(
+    path: str | Path, scene: slicer.vtkMRMLScene, applicationLogic, rows: Sequence[OverviewRow],
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, title: str = "", sliceIndex: int | None = None,
+) -> dict[str, Any]:
+    """Write the picture of `rows` as PNG and say what it shows: {"slice", "slices", "size"}.
+
+    All rows lie on one grid. Maps of one column must have the same window (RunFolder.shareWindows); the legend under
+    the column is that of its first map. `sliceIndex` along k is chosen by SliceChoice if None. Raises ValueError
+    without rows.
+    """
+    if not rows:
+        raise ValueError("An overview needs at least one row.")
+    regions = regionMasks(segmentationNode, rows[0].base) if segmentationNode else {}
+    values = arrayFromVolumeNode(rows[0].maps.get("D") or next(iter(rows[0].maps.values()), rows[0].base))[0]
+    k = chooseSlice(values, regions) if sliceIndex is None else sliceIndex
+    shown = np.isfinite(values[..., k])
+    for mask in regions.values():
+        shown = shown | mask[..., k]
+    box = chooseBox(shown)
+    geometry = geometryOfVolumeNode(rows[0].base)
+    width, height = sizeOfSlice(geometry, box)
+    panel = (_PANEL, int(round(_PANEL * min(1.0, max(height / width, _MINIMUM_HEIGHT)))))
+    pictures, letters = _drawSlices(scene, applicationLogic, rows, k, box, panel)
+    names = _segmentColors(segmentationNode) if regions else []
+    figure = _compose(rows, pictures, panel, letters, names, title, f"slice {k + 1} of {geometry.shape[2]}")
+    figure.savefig(str(path), format="png", facecolor=_BACKGROUND)
+    size = [round(float(inches) * figure.dpi) for inches in figure.get_size_inches()]
+    return {"slice": k, "slices": geometry.shape[2], "size": size}
+
+
+def _drawSlices(scene, applicationLogic, rows, k, box, panel):
+    """Return the pictures {(row, column key): (h, w, 3)} and the letters of the left and the right edge."""
+    pictures = {}
+    with SliceFigure(scene, applicationLogic, panel) as view:
+        for number, row in enumerate(rows):
+            pictures[number, "base"] = view.render(row.base, None, k, box=box)
+            for key in COLUMNS[1:]:
+                if key in row.maps:
+                    pictures[number, key] = view.render(row.base, row.maps[key], k, box=box)
+        letters = view.edgeLetters()
+    return pictures, letters
+
+
+def _compose(rows, pictures, panel, letters, names, title, where):
+    """Lay the pictures out and write everything around them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = [key for key in COLUMNS if any((number, key) in pictures for number in range(len(rows)))]
+    width = _LEFT + len(columns) * panel[0] + (len(columns) - 1) * _GAP + _RIGHT
+    height = _TOP + _TITLE + len(rows) * panel[1] + (len(rows) - 1) * _GAP + _LEGEND + _BOTTOM
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    FigureCanvasAgg(figure)
+
+    def axes(left, top, w, h):
+        return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
+
+    def write(x, y, text, **style):
+        figure.text(x / width, 1 - y / height, text, **{"color": _TEXT, "va": "center", **style})
+
+    write(_LEFT, _TOP / 2 + 4, title or "IVIM", size=17, weight="bold")
+    write(width - _RIGHT, _TOP / 2 + 4, where, size=12, color=_QUIET, ha="right")
+    for c, key in enumerate(columns):
+        left = _LEFT + c * (panel[0] + _GAP)
+        symbol = "" if key == "base" else describeMap(key).symbol
+        write(left, _TOP + _TITLE / 2, symbol, **_SYMBOL)
+        indent = 0 if key == "base" else _widthOf(figure, symbol) + 12
+        write(left + indent, _TOP + _TITLE / 2, _NAMES[key], size=13, color=_TEXT if key == "base" else _QUIET)
+        for r in range(len(rows)):
+            top = _TOP + _TITLE + r * (panel[1] + _GAP)
+            _panel(axes(left, top, *panel), pictures.get((r, key)), letters if key == "base" else None)
+        node = next((row.base if key == "base" else row.maps[key] for row in rows if key == "base" or key in row.maps))
+        _legend(axes(left + 12, height - _BOTTOM - _LEGEND + 14, panel[0] - 24, 14), key, node)
+    for r, row in enumerate(rows):
+        middle = _TOP + _TITLE + r * (panel[1] + _GAP) + panel[1] / 2
+        write(_LEFT / 2, middle, row.title, size=15, weight="bold", rotation=90, ha="center")
+    _footer(figure, write, width, height, names)
+    return figure
+
+
+def _widthOf(figure, text: str) -> float:
+    """Width in pixels of a symbol above a panel."""
+    probe = figure.text(0, 0, text, **_SYMBOL)
+    width = probe.get_window_extent(figure.canvas.get_renderer()).width
+    probe.remove()
+    return width
+
+
+def _panel(axis, picture, letters) -> None:
+    axis.set_axis_off()
+    if picture is None:
+        axis.text(0.5, 0.5, "not available", color=_QUIET, ha="center", va="center", size=12, transform=axis.transAxes)
+        return
+    axis.imshow(picture, interpolation="none", aspect="auto")
+    for x, letter, side in zip((0.025, 0.975), letters or (), ("left", "right"), strict=False):
+        axis.text(x, 0.5, letter, color=_TEXT, ha=side, va="center", size=12, weight="bold", transform=axis.transAxes)
+
+
+def _legend(axis, key: str, node) -> None:
+    """Draw the colours of a map with numbers in display units, taken from the window of its node."""
+    display = node.GetDisplayNode()
+    low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+    if key == "base":
+        table, factor, label = colormap("Grey"), 1.0, "signal [signal units]"
+    else:
+        description = describeMap(key)
+        table, factor, label = colormap(description.colors), description.parameter.display_factor, description.label
+    axis.imshow(table[None], aspect="auto", extent=(low * factor, high * factor, 0, 1), interpolation="bilinear")
+    axis.set_yticks([])
+    axis.xaxis.set_major_locator(_locator())
+    axis.tick_params(colors=_TEXT, labelsize=11, length=4)
+    for spine in axis.spines.values():
+        spine.set_color(_QUIET)
+        spine.set_linewidth(0.6)
+    axis.set_xlabel(label, color=_TEXT, size=12, labelpad=3)
+
+
+def _locator():
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=4)
+
+
+def _footer(figure, write, width: float, height: float, names) -> None:
+    """Write the regions with their colours at the left and the note at the right, all on one line."""
+    line = height - _BOTTOM / 2 + 4
+    write(width - _RIGHT, line, _NOTE, size=11, color=_QUIET, ha="right")
+    renderer = figure.canvas.get_renderer()
+    end = width - _RIGHT - 9.0 * len(_NOTE)
+    x = float(_LEFT)
+    for number, (name, color) in enumerate(names):
+        text = figure.text((x + 26) / width, 1 - line / height, name, color=_TEXT, va="center", size=12)
+        right = text.get_window_extent(renderer).x1
+        if right > end:
+            text.set_text(f"and {len(names) - number} more")
+            text.set_x(x / width)
+            return
+        write(x, line, "━", color=color, size=14, weight="bold")
+        x = right + 24
+
+
+def _segmentColors(node) -> list[tuple[str, tuple[float, float, float]]]:
+    segmentation = node.GetSegmentation()
+    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
+    return [(segment.GetName(), tuple(segment.GetColor())) for segment in segments]

@@ -1,0 +1,115 @@
+"""One run of one estimator in the subject hierarchy: a folder with its maps, status and statistics.
+
+    <input>                       folder of the input
+        <input> b0                image behind the maps
+        <input> DWI               sequence, if wanted
+        <input> regions           segmentation, shared by all runs
+        <input> IVIM <estimator>  folder of one run
+            <input> IVIM D, ...   maps
+            <input> IVIM statistics
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import slicer
+
+from ivimcore.data.series import Geometry
+
+from .MapDescription import STATUS, describeMap, robustWindow
+from .MapDisplay import (
+    ESTIMATOR_ATTRIBUTE, RUN_ATTRIBUTE, createMapNode, createStatusNode, displayMap, setProvenance,
+)
+from .StatisticsTable import createTable
+from .VolumeNodes import createVolumeNode
+
+
+@dataclass
+class RunNodes:
+    """The nodes of one run: `maps` by parameter key, `status` and `table` where there are any."""
+
+    title: str
+    folderItem: int
+    maps: dict[str, Any] = field(default_factory=dict)
+    status: Any = None
+    table: Any = None
+
+
+def createFolder(scene: slicer.vtkMRMLScene, name: str, parentItem: int | None = None) -> int:
+    """Add a folder to the subject hierarchy, under `parentItem` or at the top, and return its item."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID() if parentItem is None else parentItem, name)
+    hierarchy.SetItemExpanded(item, True)
+    return item
+
+
+def moveToFolder(node: slicer.vtkMRMLNode, folderItem: int) -> None:
+    """Put a node into a folder of the subject hierarchy of its scene."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node)
+    if item == slicer.vtkMRMLSubjectHierarchyNode.GetInvalidItemID():
+        hierarchy.CreateItem(folderItem, node)  # without the desktop program nobody adds new nodes to the hierarchy
+    else:
+        hierarchy.SetItemParent(item, folderItem)
+
+
+def createBaseNode(
+    scene: slicer.vtkMRMLScene, image: np.ndarray, geometry: Geometry, name: str
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add the b = 0 image (x, y, z) in grey, with a window that noise outside and bright fluid do not spoil."""
+    node = createVolumeNode(scene, image, geometry, name)
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*robustWindow(image))
+    return node
+
+
+def addRun(
+    scene: slicer.vtkMRMLScene, maps: Mapping[str, np.ndarray], geometry: Geometry, inputName: str, estimator: str,
+    provenance: Mapping[str, Any] | None = None, statistics: Sequence[Mapping[str, Any]] | None = None,
+    parentItem: int | None = None, folderName: str | None = None,
+) -> RunNodes:
+    """Add one run: a folder with a node for each map of `maps` (key -> (x, y, z) in stored units) and its table.
+
+    `maps` may hold "status". `statistics` are the lines of the table. The folder is called
+    '<input> IVIM <estimator>' unless `folderName` says otherwise.
+    """
+    provenance = {"estimator": estimator, **(provenance or {})}
+    run = RunNodes(estimator, createFolder(scene, folderName or f"{inputName} IVIM {estimator}", parentItem))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    hierarchy.SetItemAttribute(run.folderItem, ESTIMATOR_ATTRIBUTE, estimator)
+    hierarchy.SetItemAttribute(run.folderItem, RUN_ATTRIBUTE, str(provenance.get("run_id", "")))
+
+    def name(what: str) -> str:
+        # Selectors of Slicer list volumes without their folders, so a second run says whose map it is.
+        wanted = f"{inputName} IVIM {what}"
+        return wanted if scene.GetFirstNodeByName(wanted) is None else f"{wanted} ({estimator})"
+
+    for key, values in maps.items():
+        if key == STATUS:
+            run.status = createStatusNode(scene, values, geometry, name("status"), provenance)
+            moveToFolder(run.status, run.folderItem)
+        else:
+            run.maps[key] = createMapNode(scene, key, values, geometry, name(describeMap(key).symbol), provenance)
+            moveToFolder(run.maps[key], run.folderItem)
+    if statistics:
+        run.table = createTable(scene, statistics, name("statistics"))
+        setProvenance(run.table, "statistics", provenance)
+        moveToFolder(run.table, run.folderItem)
+    return run
+
+
+def shareWindows(runs: Sequence[RunNodes]) -> None:
+    """Give maps of the same quantity the same window in all runs, where the window follows the image."""
+    for key in {key for run in runs for key in run.maps}:
+        description = describeMap(key)
+        nodes = [run.maps[key] for run in runs if key in run.maps]
+        if description.range is None and len(nodes) > 1:
+            window = robustWindow(*(slicer.util.arrayFromVolume(node) for node in nodes))
+            for node in nodes:
+                displayMap(node, description, window)

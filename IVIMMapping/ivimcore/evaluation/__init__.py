@@ -1,0 +1,1 @@
+"""How good an estimator is, and against what: metrics, limits, benchmarks."""

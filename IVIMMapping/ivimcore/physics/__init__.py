@@ -1,0 +1,1 @@
+"""What is measured and what it means: parameters, acquisition, signal, noise, phantom. Knows nothing above itself."""
