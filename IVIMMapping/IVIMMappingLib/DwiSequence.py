@@ -33,6 +33,21 @@ def createDwiSequence(
     return node
 
 
+def browseSequence(
+    applicationLogic, sequenceNode: slicer.vtkMRMLSequenceNode
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a browser that steps through the frames, and return the volume that shows the chosen one.
+
+    `applicationLogic` is that of the scene. The volume has the name of the sequence, as everywhere in Slicer, and the
+    b-value of its present frame as attribute.
+    """
+    scene = sequenceNode.GetScene()
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{sequenceNode.GetName()} browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequenceNode.GetID())
+    applicationLogic.GetModuleLogic("Sequences").UpdateProxyNodesFromSequences(browser)
+    return browser.GetProxyNode(sequenceNode)
+
+
 def bvaluesOfSequence(node: slicer.vtkMRMLSequenceNode) -> np.ndarray:
     """Return the b-values (n,) [s/mm²] of the frames, NaN where a frame has none."""
     texts = [

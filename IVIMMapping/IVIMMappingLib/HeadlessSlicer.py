@@ -39,7 +39,7 @@ class HeadlessSlicer:
 
     def __init__(self) -> None:
         if getattr(slicer, "app", None) is not None:
-            raise RuntimeError("Desktop Slicer has its own scene (slicer.mrmlScene); HeadlessSlicer is for plain Python.")
+            raise RuntimeError("Desktop Slicer has its own scene, slicer.mrmlScene: HeadlessSlicer is not for it.")
         if HeadlessSlicer._running:
             raise RuntimeError("A headless scene is already open in this process; close it first.")
         HeadlessSlicer._running = True
@@ -64,7 +64,7 @@ class HeadlessSlicer:
         self.close()
 
     def addSliceView(self, name: str = "Red") -> slicer.vtkMRMLSliceLogic:
-        """Return the logic of the slice view of that name, made on first use; desktop Slicer knows Red, Green, Yellow."""
+        """Return the logic of the slice view of that name, made on first use; desktop has Red, Green and Yellow."""
         if name not in self.sliceLogics:
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(self.applicationLogic)

@@ -71,7 +71,8 @@ def setProvenance(node: slicer.vtkMRMLNode, key: str, provenance: Mapping[str, A
     node.SetAttribute(PARAMETER_ATTRIBUTE, key)
     node.SetAttribute(ESTIMATOR_ATTRIBUTE, str(provenance.get("estimator", "")))
     node.SetAttribute(RUN_ATTRIBUTE, str(provenance.get("run_id", "")))
-    node.SetAttribute(PROVENANCE_ATTRIBUTE, json.dumps(dict(provenance), ensure_ascii=False, sort_keys=True, default=str))
+    text = json.dumps(dict(provenance), ensure_ascii=False, sort_keys=True, default=str)
+    node.SetAttribute(PROVENANCE_ATTRIBUTE, text)
 
 
 def displayMap(

@@ -30,11 +30,12 @@ _NAMES = {
 _NOTE = "Research use only. Not for diagnosis."
 _BACKGROUND, _TEXT, _QUIET = "#0b0d10", "#f2f4f7", "#9aa4b2"
 
+_FEW_REGIONS = 6
 _SYMBOL = {"size": 16, "weight": "bold"}
 
 # Layout in pixels.
 _PANEL, _GAP, _LEFT, _RIGHT, _TOP, _TITLE, _LEGEND, _BOTTOM = 380, 14, 64, 24, 64, 40, 74, 52
-_MINIMUM_HEIGHT = 0.55
+_LEAST_WIDTH, _LEAST_HEIGHT = 0.72, 0.55  # of a panel, as a part of _PANEL
 
 
 @dataclass
@@ -53,13 +54,15 @@ def writeOverview(
     """Write the picture of `rows` as PNG and say what it shows: {"slice", "slices", "size"}.
 
     All rows lie on one grid. Maps of one column must have the same window (RunFolder.shareWindows); the legend under
-    the column is that of its first map. `sliceIndex` along k is chosen by SliceChoice if None. Raises ValueError
+    the column is that of its first map. Outlines of the regions are drawn on the maps too where they are few; many
+    would hide them. `sliceIndex` along k is chosen by SliceChoice if None. Raises ValueError
     without rows.
     """
     if not rows:
         raise ValueError("An overview needs at least one row.")
     regions = regionMasks(segmentationNode, rows[0].base) if segmentationNode else {}
-    values = arrayFromVolumeNode(rows[0].maps.get("D") or next(iter(rows[0].maps.values()), rows[0].base))[0]
+    fitted = next((row for row in rows if "rmse" in row.maps), rows[0])  # a truth has values where no fit has
+    values = arrayFromVolumeNode(fitted.maps.get("D") or next(iter(fitted.maps.values()), fitted.base))[0]
     k = chooseSlice(values, regions) if sliceIndex is None else sliceIndex
     shown = np.isfinite(values[..., k])
     for mask in regions.values():
@@ -67,8 +70,11 @@ def writeOverview(
     box = chooseBox(shown)
     geometry = geometryOfVolumeNode(rows[0].base)
     width, height = sizeOfSlice(geometry, box)
-    panel = (_PANEL, int(round(_PANEL * min(1.0, max(height / width, _MINIMUM_HEIGHT)))))
-    pictures, letters = _drawSlices(scene, applicationLogic, rows, k, box, panel)
+    panel = (
+        round(_PANEL * min(1.0, max(width / height, _LEAST_WIDTH))),
+        round(_PANEL * min(1.0, max(height / width, _LEAST_HEIGHT))),
+    )
+    pictures, letters = _drawSlices(scene, applicationLogic, rows, k, box, panel, segmentationNode)
     names = _segmentColors(segmentationNode) if regions else []
     figure = _compose(rows, pictures, panel, letters, names, title, f"slice {k + 1} of {geometry.shape[2]}")
     figure.savefig(str(path), format="png", facecolor=_BACKGROUND)
@@ -76,16 +82,22 @@ def writeOverview(
     return {"slice": k, "slices": geometry.shape[2], "size": size}
 
 
-def _drawSlices(scene, applicationLogic, rows, k, box, panel):
+def _drawSlices(scene, applicationLogic, rows, k, box, panel, segmentationNode):
     """Return the pictures {(row, column key): (h, w, 3)} and the letters of the left and the right edge."""
     pictures = {}
+    outlines = segmentationNode.GetDisplayNode() if segmentationNode else None
+    few = outlines is not None and segmentationNode.GetSegmentation().GetNumberOfSegments() <= _FEW_REGIONS
+    visible = outlines is not None and outlines.GetVisibility()
     with SliceFigure(scene, applicationLogic, panel) as view:
-        for number, row in enumerate(rows):
-            pictures[number, "base"] = view.render(row.base, None, k, box=box)
-            for key in COLUMNS[1:]:
-                if key in row.maps:
-                    pictures[number, key] = view.render(row.base, row.maps[key], k, box=box)
+        for key in COLUMNS:
+            if outlines is not None:
+                outlines.SetVisibility(key == "base" or few)
+            for number, row in enumerate(rows):
+                if key == "base" or key in row.maps:
+                    pictures[number, key] = view.render(row.base, row.maps.get(key), k, box=box)
         letters = view.edgeLetters()
+    if outlines is not None:
+        outlines.SetVisibility(visible)
     return pictures, letters
 
 
@@ -106,18 +118,20 @@ def _compose(rows, pictures, panel, letters, names, title, where):
     def write(x, y, text, **style):
         figure.text(x / width, 1 - y / height, text, **{"color": _TEXT, "va": "center", **style})
 
-    write(_LEFT, _TOP / 2 + 4, title or "IVIM", size=17, weight="bold")
+    heading = {"size": 17, "weight": "bold"}
+    room = (width - _LEFT - _RIGHT - 150) / max(1.0, _widthOf(figure, title, heading))
+    write(_LEFT, _TOP / 2 + 4, title, **{**heading, "size": 17 * min(1.0, room)})
     write(width - _RIGHT, _TOP / 2 + 4, where, size=12, color=_QUIET, ha="right")
     for c, key in enumerate(columns):
         left = _LEFT + c * (panel[0] + _GAP)
         symbol = "" if key == "base" else describeMap(key).symbol
         write(left, _TOP + _TITLE / 2, symbol, **_SYMBOL)
-        indent = 0 if key == "base" else _widthOf(figure, symbol) + 12
+        indent = 0 if key == "base" else _widthOf(figure, symbol, _SYMBOL) + 12
         write(left + indent, _TOP + _TITLE / 2, _NAMES[key], size=13, color=_TEXT if key == "base" else _QUIET)
         for r in range(len(rows)):
             top = _TOP + _TITLE + r * (panel[1] + _GAP)
             _panel(axes(left, top, *panel), pictures.get((r, key)), letters if key == "base" else None)
-        node = next((row.base if key == "base" else row.maps[key] for row in rows if key == "base" or key in row.maps))
+        node = next(row.base if key == "base" else row.maps[key] for row in rows if key == "base" or key in row.maps)
         _legend(axes(left + 12, height - _BOTTOM - _LEGEND + 14, panel[0] - 24, 14), key, node)
     for r, row in enumerate(rows):
         middle = _TOP + _TITLE + r * (panel[1] + _GAP) + panel[1] / 2
@@ -126,9 +140,9 @@ def _compose(rows, pictures, panel, letters, names, title, where):
     return figure
 
 
-def _widthOf(figure, text: str) -> float:
-    """Width in pixels of a symbol above a panel."""
-    probe = figure.text(0, 0, text, **_SYMBOL)
+def _widthOf(figure, text: str, style) -> float:
+    """Return the width of a text in pixels."""
+    probe = figure.text(0, 0, text, **style)
     width = probe.get_window_extent(figure.canvas.get_renderer()).width
     probe.remove()
     return width
@@ -141,7 +155,7 @@ def _panel(axis, picture, letters) -> None:
         return
     axis.imshow(picture, interpolation="none", aspect="auto")
     for x, letter, side in zip((0.025, 0.975), letters or (), ("left", "right"), strict=False):
-        axis.text(x, 0.5, letter, color=_TEXT, ha=side, va="center", size=12, weight="bold", transform=axis.transAxes)
+        axis.text(x, 0.97, letter, color=_TEXT, ha=side, va="top", size=12, weight="bold", transform=axis.transAxes)
 
 
 def _legend(axis, key: str, node) -> None:
@@ -174,12 +188,13 @@ def _footer(figure, write, width: float, height: float, names) -> None:
     line = height - _BOTTOM / 2 + 4
     write(width - _RIGHT, line, _NOTE, size=11, color=_QUIET, ha="right")
     renderer = figure.canvas.get_renderer()
-    end = width - _RIGHT - 9.0 * len(_NOTE)
+    end = width - _RIGHT - _widthOf(figure, _NOTE, {"size": 11}) - 24
+    more = _widthOf(figure, f"and {len(names)} more", {"size": 12}) + 24
     x = float(_LEFT)
     for number, (name, color) in enumerate(names):
         text = figure.text((x + 26) / width, 1 - line / height, name, color=_TEXT, va="center", size=12)
         right = text.get_window_extent(renderer).x1
-        if right > end:
+        if right > end - (more if number < len(names) - 1 else 0):
             text.set_text(f"and {len(names) - number} more")
             text.set_x(x / width)
             return

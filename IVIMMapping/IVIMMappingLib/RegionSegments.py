@@ -9,6 +9,7 @@ import slicer
 import vtk
 
 from ivimcore.data.series import Geometry
+from ivimcore.reports.colormaps import srgb_from_oklab
 
 from .VolumeNodes import arrayFromVolumeNode, createVolumeNode
 
@@ -19,19 +20,32 @@ COLORS = (
 )
 
 
+def regionColor(index: int) -> tuple[float, float, float]:
+    """Return the colour of the region with that number from 0: chosen by hand at first, then ever new hues."""
+    if index < len(COLORS):
+        return COLORS[index]
+    angle = np.deg2rad(137.5 * index)  # the golden angle never comes back to a hue it has used
+    lightness = 0.88 if index % 2 else 0.74
+    red, green, blue = np.clip(srgb_from_oklab([lightness, 0.12 * np.cos(angle), 0.12 * np.sin(angle)]), 0, 1)
+    return float(red), float(green), float(blue)
+
+
 def createSegmentation(
     scene: slicer.vtkMRMLScene, labels: np.ndarray, names: Mapping[int, str], geometry: Geometry, name: str,
     referenceNode: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> slicer.vtkMRMLSegmentationNode:
     """Add a segmentation with one outlined segment for each label that occurs in `labels` (x, y, z).
 
-    `names` gives the name of a label; a label without one is called "label <label>", as in the statistics. `referenceNode` is the volume on
-    whose grid the segments are edited later. Raises ValueError if no voxel is labelled.
+    `names` gives the name of a label; a label without one is called "label <label>", as in the statistics.
+    `referenceNode` is the volume on whose grid the segments are edited later. Raises ValueError if no voxel is
+    labelled.
     """
     values = [int(value) for value in np.unique(labels) if value != 0]
     if not values:
         raise ValueError("The label image has no labelled voxel.")
-    labelNode = createVolumeNode(scene, labels.astype(np.int16), geometry, "regions", "vtkMRMLLabelMapVolumeNode")
+    # Numbered 1, 2, ...: the import looks each label up in a colour table, which ends at 256.
+    numbers = np.where(labels != 0, 1 + np.searchsorted(values, labels), 0).astype(np.int16)
+    labelNode = createVolumeNode(scene, numbers, geometry, "regions", "vtkMRMLLabelMapVolumeNode")
     try:
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         node.CreateDefaultDisplayNodes()
@@ -48,7 +62,7 @@ def createSegmentation(
     for index, value in enumerate(values):  # segments come in the order of their labels
         segment = segmentation.GetNthSegment(index)
         segment.SetName(names.get(value, f"label {value}"))
-        segment.SetColor(*COLORS[index % len(COLORS)])
+        segment.SetColor(*regionColor(index))
     display = node.GetDisplayNode()
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)

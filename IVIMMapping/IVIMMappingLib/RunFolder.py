@@ -22,7 +22,12 @@ from ivimcore.data.series import Geometry
 
 from .MapDescription import STATUS, describeMap, robustWindow
 from .MapDisplay import (
-    ESTIMATOR_ATTRIBUTE, RUN_ATTRIBUTE, createMapNode, createStatusNode, displayMap, setProvenance,
+    ESTIMATOR_ATTRIBUTE,
+    RUN_ATTRIBUTE,
+    createMapNode,
+    createStatusNode,
+    displayMap,
+    setProvenance,
 )
 from .StatisticsTable import createTable
 from .VolumeNodes import createVolumeNode

@@ -30,6 +30,8 @@ from .SceneRequest import RunRequest, SceneRequest, readRequest
 from .VolumeReading import readVolume, readVolumes
 
 DONE, FAULT, WRONG_INPUT = 0, 1, 2
+TRUTH = "truth"
+"""Name of the run that holds a known truth."""
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -120,7 +122,7 @@ def _check(path: Path, grid: Geometry, geometry: Geometry) -> None:
 def _write(request: SceneRequest, inputs: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Fill a scene, write what was asked for, and return the names of the files."""
     # These import slicer, which a request without it must not reach.
-    from .DwiSequence import createDwiSequence
+    from .DwiSequence import browseSequence, createDwiSequence
     from .HeadlessSlicer import HeadlessSlicer
     from .OverviewFigure import OverviewRow, writeOverview
     from .RegionSegments import createSegmentation
@@ -133,12 +135,16 @@ def _write(request: SceneRequest, inputs: dict[str, Any], emit: Emit) -> dict[st
         folder = createFolder(scene, request.name)
         base = createBaseNode(scene, inputs["base"], geometry, f"{request.name} b0")
         moveToFolder(base, folder)
-        runs = [
-            addRun(scene, maps, geometry, request.name, runRequest.estimator, _provenance(runRequest),
-                   _statistics(runRequest), folder)
-            for runRequest, maps in inputs["runs"]
-        ]
-        shareWindows(runs)
+        # A known truth comes last: plain names and the slice views belong to what was fitted.
+        requests = sorted(inputs["runs"], key=lambda pair: pair[0].estimator == TRUTH)
+        runs = {
+            runRequest.title: addRun(
+                scene, maps, geometry, request.name, runRequest.estimator, _provenance(runRequest),
+                _statistics(runRequest), folder,
+            )
+            for runRequest, maps in requests
+        }
+        shareWindows(list(runs.values()))
         regions = None
         if inputs["labels"] is not None and inputs["labels"].any():
             regions = createSegmentation(
@@ -147,20 +153,19 @@ def _write(request: SceneRequest, inputs: dict[str, Any], emit: Emit) -> dict[st
             moveToFolder(regions, folder)
         if inputs["dwi"] is not None:
             sequence = createDwiSequence(scene, inputs["dwi"], geometry, request.bvalues, f"{request.name} DWI")
-            moveToFolder(sequence, folder)
+            for node in (sequence, browseSequence(application.applicationLogic, sequence)):
+                moveToFolder(node, folder)
         if request.overview is not None:
             emit(status("Drawing the overview"))
-            rows = [
-                OverviewRow(runRequest.title, base, run.maps)
-                for run, (runRequest, _) in zip(runs, inputs["runs"], strict=True)
-            ]
+            rows = [OverviewRow(each.title, base, runs[each.title].maps) for each in request.runs]
             shown = writeOverview(
                 request.overview, scene, application.applicationLogic, rows, regions, request.title
             )
             written.update(overview=str(request.overview), slice=shown["slice"])
         if request.scene is not None:
             emit(status("Writing the scene"))
-            showInSliceViews(application, base, runs[0].maps.get("D") or next(iter(runs[0].maps.values())))
+            maps = next(iter(runs.values())).maps
+            showInSliceViews(application, base, maps.get("D") or next(iter(maps.values())))
             # WriteToMRB has been seen to return True without a file.
             if not scene.WriteToMRB(str(request.scene)) or not request.scene.is_file():
                 raise OSError(f"{request.scene} was not written; is the disk full?")

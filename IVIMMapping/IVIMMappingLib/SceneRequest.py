@@ -17,7 +17,8 @@
 
 Needed are "name", "base", "runs" with at least one run, and "scene" or "overview". Paths are absolute or relative to
 the request file. Of a run only "estimator" and "folder" are needed; "statistics" and "provenance" are taken from
-roi_statistics.csv and provenance.json of its folder if they are there. A known truth is a run like any other.
+roi_statistics.csv and provenance.json of its folder if they are there. Titles differ. A known truth is a run whose
+estimator is "truth".
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def readRequest(path: str | Path) -> SceneRequest:
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         if isinstance(fault, InputError):
             raise
-        raise InputError(f"The request {path} has a wrong entry ({fault!r}); see IVIMMappingLib.SceneRequest.") from fault
+        raise InputError(f"The request {path} is wrong ({fault!r}); see IVIMMappingLib.SceneRequest.") from fault
 
 
 def _parse(content: Mapping[str, Any], folder: Path) -> SceneRequest:
@@ -85,6 +86,9 @@ def _parse(content: Mapping[str, Any], folder: Path) -> SceneRequest:
     if missing or not (content.get("scene") or content.get("overview")):
         lacking = missing or ["scene or overview"]
         raise InputError(f"The request lacks {', '.join(lacking)}; see IVIMMappingLib.SceneRequest.")
+    titles = [run.get("title") or run["estimator"] for run in content["runs"]]
+    if len(set(titles)) < len(titles):
+        raise InputError(f"Two runs have the same title ({', '.join(titles)}); give each its own.")
     labels, dwi = content.get("labels") or {}, content.get("dwi") or {}
     return SceneRequest(
         name=str(content["name"]),

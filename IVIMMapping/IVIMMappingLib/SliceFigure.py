@@ -22,7 +22,8 @@ class SliceFigure:
 
     `applicationLogic` is that of the scene; `size` (width, height) in pixels; `managers` are the displayable managers
     that draw on top of the image. The view adds a slice node of its own and `close` takes it away again. The computer
-    must be able to draw (OpenGLProbe), or the process ends. The legend manager shows only legends that come into the scene after the view.
+    must be able to draw (OpenGLProbe), or the process ends. The legend manager knows only legends that come into the
+    scene after the view.
     """
 
     def __init__(

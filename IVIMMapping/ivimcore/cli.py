@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("--mask", default="auto", metavar="auto|none|FILE", help="region that is fitted (default auto)")
     fit.add_argument("--rois", metavar="FILE", help="label image or .seg.nrrd for statistics and contours")
     fit.add_argument("--format", default="nii.gz", choices=("nii.gz", "nrrd"), help="file format of the maps")
+    fit.add_argument("--name", default="DWI", help="heading of pictures and nodes (default DWI, never the file's name)")
     fit.add_argument("--scene", action="store_true", help="write scene.mrb for 3D Slicer")
     fit.add_argument("--figure", action="store_true", help="write overview.png and region_curves.png")
     _add_running(fit)
@@ -137,11 +138,14 @@ def _info(options: argparse.Namespace) -> None:
 def _map(options: argparse.Namespace) -> None:
     from .jobs.job import run
     from .reports.companions import companions
+    from .reports.scene import check_scene_program
 
     job = _job(
         options, out=options.out, estimators=_requests(options), mask=options.mask, rois=options.rois,
-        file_format=options.format, threads=_threads(options),
+        file_format=options.format, threads=_threads(options), name=options.name,
     )
+    if options.figure or options.scene:
+        check_scene_program()
     screen = _Screen(options.json)
     run(job, screen.show, companions=companions(figure=options.figure, scene=options.scene))
 
@@ -160,7 +164,6 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation import benchmarks
-    from .reports.roistatistics import json_rows
 
     if options.benchmark == "list":
         for benchmark in benchmarks.BENCHMARKS.values():
@@ -173,7 +176,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if not snr > 0:
             raise InputError(f"The SNR is {snr:g}; give positive numbers.")
     rows = benchmarks.run_benchmark(options.benchmark, names, options.snr, options.voxels)
-    print(json.dumps(json_rows(rows, benchmarks.COLUMNS), indent=2) if options.json else benchmarks.format_table(rows))
+    print(json.dumps(benchmarks.plain_rows(rows), indent=2) if options.json else benchmarks.format_table(rows))
     if options.out:
         for path in benchmarks.write_all(Path(options.out), rows):
             print(f"written: {path}", file=sys.stderr)

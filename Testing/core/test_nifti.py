@@ -112,6 +112,7 @@ def test_given_bvalues_win_over_the_file_and_say_so(series, tmp_path):
     assert read.acquisition.bvalues.tolist() == [0, 20, 40, 60] and "other.txt" in read.bvalue_source
     refused(lambda: read_nifti(series, bval=other, bvalues=B), "twice")
     refused(lambda: read_nifti(series, bvalues=[0, 5]), "2 b-values", "4 images")
+    refused(lambda: read_nifti(series, bvalues=["0", "a", 5, 6]), "not all numbers")
 
 
 def write_header(order, code, shape, slope=0.0, intercept=0.0):

@@ -13,8 +13,8 @@ from IVIMMappingLib.VtkMessages import VtkMessages
 @unittest.skipIf(IN_DESKTOP, "desktop Slicer has its own scene")
 class HeadlessSlicerTestCase(SceneTest):
     def test_module_nodes_are_known(self):
-        for name in ("vtkMRMLSequenceBrowserNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode", "vtkMRMLPlotChartNode"):
-            self.assertIsNotNone(self.scene.AddNewNodeByClass(name))
+        for name in ("SequenceBrowser", "Segmentation", "Table", "PlotChart"):
+            self.assertIsNotNone(self.scene.AddNewNodeByClass(f"vtkMRML{name}Node"))
 
     def test_second_scene_is_refused_until_the_first_is_closed(self):
         with self.assertRaisesRegex(RuntimeError, "already open"):

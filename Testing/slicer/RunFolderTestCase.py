@@ -8,7 +8,7 @@ from IVIMTestScene import NAMES, SceneTest, obliqueGeometry, smallRun
 
 from ivimcore.physics.parameters import PARAMETERS
 from ivimcore.reports.colormaps import colormap
-from IVIMMappingLib.DwiSequence import bvaluesOfSequence, createDwiSequence
+from IVIMMappingLib.DwiSequence import browseSequence, bvaluesOfSequence, createDwiSequence
 from IVIMMappingLib.RegionSegments import createSegmentation, regionMasks
 from IVIMMappingLib.RunFolder import addRun, createBaseNode, createFolder, moveToFolder, shareWindows
 from IVIMMappingLib.StatisticsTable import rowsOfTable
@@ -136,6 +136,17 @@ class RunFolderTestCase(SceneTest):
         windows = {run.maps["rmse"].GetDisplayNode().GetWindowLevelMax() for run in (self.run_, other)}
         self.assertEqual(len(windows), 1)
         self.assertGreater(windows.pop(), 10.0)
+
+    def test_frames_can_be_browsed_after_reloading(self):
+        sequence = self.scene.GetFirstNode("case DWI", "vtkMRMLSequenceNode")
+        browseSequence(self.applicationLogic, sequence)
+        self.reload()
+        browser = self.scene.GetFirstNode(None, "vtkMRMLSequenceBrowserNode")
+        browser.SetSelectedItemNumber(3)
+        self.applicationLogic.GetModuleLogic("Sequences").UpdateProxyNodesFromSequences(browser)
+        volume = browser.GetProxyNode(browser.GetMasterSequenceNode())
+        self.assertEqual(volume.GetAttribute("DWMRI_b-value"), "800")
+        np.testing.assert_allclose(arrayFromVolumeNode(volume)[0], 0.3 * self.base, rtol=1e-6)
 
     def test_temporary_nodes_are_gone(self):
         regionMasks(self.node("case regions"), self.node("case b0"))

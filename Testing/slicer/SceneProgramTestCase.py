@@ -43,7 +43,7 @@ class SceneProgramTestCase(SceneTest):
             csv.writer(stream).writerows([["region", "mean"], ["liver", 0.001], ["lesion", ""]])
         self.request = {
             "name": "case", "base": "b0.nii.gz", "scene": "made.mrb", "overview": "made.png",
-            "runs": [{"estimator": "nlls", "folder": "nlls"}, {"estimator": "truth", "folder": "truth"}],
+            "runs": [{"estimator": "truth", "folder": "truth"}, {"estimator": "nlls", "folder": "nlls"}],
             "labels": {"path": "labels.nii.gz", "names": {str(value): name for value, name in NAMES.items()}},
         }
 
@@ -89,6 +89,12 @@ class SceneProgramTestCase(SceneTest):
         self.assertEqual(code, 2)
         self.assertIn("absent.nii.gz", events[-1]["sentence"])
         self.assertFalse(list(self.folder.glob("made.*")))
+
+    def test_runs_of_equal_title_are_refused(self):
+        self.request["runs"][0]["title"] = "nlls"
+        code, events, _ = self.program()
+        self.assertEqual(code, 2)
+        self.assertIn("same title", events[-1]["sentence"])
 
     def test_map_on_another_grid_is_refused(self):
         image = SimpleITK.ReadImage(str(self.folder / "nlls" / "f.nii.gz"))

@@ -101,19 +101,24 @@ def choose(images: list[Converted], series: int | str | None, user_gives_b: bool
     if series is not None:
         images = _selected(images, series)
         names = dict.fromkeys(f"{image.number} '{image.description}'" for image in images)
-        decisions.append(f"Series {', '.join(names)} was chosen by the user.")
+        decisions.append(f"Chosen by the user: series {', '.join(names)}.")
     usable = [image for image in images if image.role in ("dwi", "trace")]
     if not usable and user_gives_b:
         usable = [image for image in images if image.role == "other" and image.count > 1]
     patients = {image.patient for image in (usable or images)}
     if len(patients) > 1:
-        raise InputError(f"The input holds images of {len(patients)} patients; give the folder of one patient.")
+        raise InputError(
+            f"The input holds images of {len(patients)} patients: {_listed(usable)}; "
+            "give the folder of one patient, or choose a series with --series NUMBER."
+        )
     if not usable:
         raise InputError(
             f"There is no diffusion-weighted series in the input; found {_listed(images)}; give another folder, "
             "or choose a series with --series NUMBER and give its b-values with --bval FILE."
         )
-    uneven = [image for image in images if "_Eq" in image.path.stem and image.role != "map"]
+    # dcm2niix interpolates a series of uneven slices to equal distances and says so in the name.
+    used = {image.uid for image in usable}
+    uneven = [image for image in images if "_Eq" in image.path.stem and image.uid in used]
     if uneven:
         raise InputError(f"The slice distance of series {uneven[0].number} varies: slices are missing; export again.")
     decisions += _left_out(images, usable)

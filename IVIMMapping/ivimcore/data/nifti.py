@@ -108,7 +108,10 @@ def given_bvalues(
     if bval is not None and bvalues is not None:
         raise InputError("The b-values were given twice, as a list and as a file; give one of them.")
     if bvalues is not None:
-        values = np.array(bvalues, dtype=float, ndmin=1)
+        try:
+            values = np.array(bvalues, dtype=float, ndmin=1)
+        except (TypeError, ValueError):
+            raise InputError("The given b-values are not all numbers; give one number in s/mm² per image.") from None
         source = "list given by the user"
         shown = "The given list"
     elif bval is not None:

@@ -57,6 +57,7 @@ class OutputFolder:
         try:
             self._create(self.path)
             self._work = Path(tempfile.mkdtemp(prefix=".ivim-", dir=self.path))
+            _OPEN.append(self)
         except OSError as error:
             self._remove()
             raise _refusal(error, self.path) from None
@@ -114,6 +115,8 @@ class OutputFolder:
         self._created.clear()
 
     def _remove(self) -> None:
+        if self in _OPEN:
+            _OPEN.remove(self)
         if self._work is not None:
             shutil.rmtree(self._work, ignore_errors=True)
         for folder in reversed(self._created):
@@ -123,6 +126,15 @@ class OutputFolder:
                 # Somebody else has put a file there meanwhile; it is theirs.
                 break
         self._created.clear()
+
+
+_OPEN: list[OutputFolder] = []
+
+
+def remove_unfinished() -> None:
+    """Remove what unfinished output folders of this process have made: for an end that no exception announces."""
+    for folder in list(_OPEN):
+        folder._remove()
 
 
 def _refusal(error: OSError, path: Path) -> InputError:
@@ -157,15 +169,34 @@ def write_volume(volume: Array, geometry: Geometry, path: Path | str) -> Path:
 
     Returns the path. Raises OSError where the disk is full or the file cannot be written.
     """
+    return _write_image(image_of(volume, geometry), Path(path))
+
+
+def write_images(volumes: Array, geometry: Geometry, path: Path | str) -> Path:
+    """Write a series (x, y, z, n) as one 4D image of its own dtype, compressed. Returns the path; raises as above."""
     import SimpleITK
 
-    path = Path(path)
-    image = image_of(volume, geometry)
+    images = [image_of(volumes[..., number], geometry) for number in range(volumes.shape[3])]
+    return _write_image(SimpleITK.JoinSeries(images), Path(path))
+
+
+def write_labels(labels: Array, names: Mapping[int, str], geometry: Geometry, path: Path | str) -> Path:
+    """Write regions as a segmentation of 3D Slicer (.seg.nrrd): labels (x, y, z) with the name of each number."""
+    image = image_of(labels.astype(np.uint8 if labels.max() < 256 else np.uint16), geometry)
+    for index, (value, name) in enumerate(sorted(names.items())):
+        for key, text in (("ID", f"region_{value}"), ("Name", name), ("LabelValue", str(value)), ("Layer", "0")):
+            image.SetMetaData(f"Segment{index}_{key}", text)
+    return _write_image(image, Path(path))
+
+
+def _write_image(image: Any, path: Path) -> Path:
+    import SimpleITK
+
     try:
         SimpleITK.WriteImage(image, str(path), useCompression=True)
     except RuntimeError:
         raise _write_error(path) from None
-    # On a full disk the file library may leave a short file without an error; reading its header back is cheap.
+    # On a full disk the file library may leave a short file without an error.
     if path.stat().st_size == 0 or shutil.disk_usage(path.parent).free == 0:
         raise OSError(errno.ENOSPC, "no space left", str(path))
     return path

@@ -9,10 +9,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..data.output import OutputFolder, plain
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from ..physics.noise import add_rician, sigma_of_snr
@@ -222,6 +224,20 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Non
 def write_figure(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]], snr: float | None = None) -> None:
     """Draw the rows of `run_benchmark` to `path`: NRMSE against SNR; bias and spread against the truth at one `snr`."""
     figures.plot_benchmark(rows, path, snr)
+
+
+def write_all(folder: os.PathLike, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Write table and figure of a benchmark into a folder, complete or not at all; return their paths."""
+    name = rows[0]["benchmark"]
+    with OutputFolder(Path(folder)) as work:
+        write_csv(work / f"{name}.csv", rows)
+        write_figure(work / f"{name}.png", rows)
+    return [Path(folder) / f"{name}.csv", Path(folder) / f"{name}.png"]
+
+
+def plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of `run_benchmark` ready for JSON, with the columns `COLUMNS`."""
+    return [plain({key: row[key] for key in COLUMNS}) for row in rows]
 
 
 def _number(value: float, digits: int, sign: str = "") -> str:

@@ -41,7 +41,8 @@ class Job:
     `inputs` paths of the series; `bval` path of a b-value file; `bvalues` one per image [s/mm²]; `series` which DICOM
     series; `bmin`, `bmax` range of b-values used [s/mm²]; `exclude` numbers of images left out, from 1; `average` one
     of `AVERAGING`; `mask` "auto", "none" or a path; `rois` path of a label file; `estimators`; `out` folder;
-    `file_format` "nii.gz" or "nrrd"; `threads` cores used, None for all.
+    `file_format` "nii.gz" or "nrrd"; `threads` cores used, None for all;
+    `name` heads pictures and the nodes of a scene: the file's own name may be that of a patient and is not used.
     """
 
     inputs: tuple[str, ...]
@@ -58,6 +59,7 @@ class Job:
     rois: str | None = None
     file_format: str = "nii.gz"
     threads: int | None = None
+    name: str = "DWI"
 
     def to_json(self) -> str:
         """Write the job as JSON."""
@@ -105,8 +107,8 @@ class Outcome:
     folders: dict[str, Path] = field(default_factory=dict)
 
 
-Companion = Callable[[Outcome, Path], None]
-"""Adds files to the output (statistics, figure, scene): called with the outcome and the folder to write into."""
+Companion = Callable[[Outcome, Path, Emit], None]
+"""Adds files to the output (statistics, figure, scene): called with the outcome, the folder to write into, and `emit`."""
 
 
 def load(job: Job) -> DwiSeries:
@@ -211,13 +213,13 @@ def run(job: Job, emit: Emit, stop: Callable[[], bool] = lambda: False, companio
             target = folder if len(estimators) == 1 else folder / name
             target.mkdir(exist_ok=True)
             outcome.folders[name] = target
-            write_maps(fit.all_maps(), fit.status, series.geometry, target, job.file_format)
+            write_maps(fit, series.geometry, target, job.file_format)
             write_json(fit.provenance, target / "provenance.json")
         if companions:
             clock.begin(0.12, "Writing statistics and figures")
         for companion in companions:
             check()
-            companion(outcome, folder)
+            companion(outcome, folder, emit)
         check()
         clock.end()
     emit(

@@ -1,0 +1,165 @@
+"""One job from a series to a folder of maps, in this process."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from ivimcore import Cancelled, InputError
+from ivimcore.data.nifti_file import read_volumes
+from ivimcore.data.output import write_images, write_labels, write_volume
+from ivimcore.data.phantom_series import series_of_phantom
+from ivimcore.jobs.job import Job, Request, run
+from ivimcore.physics.phantom import abdomen
+from ivimcore.reports.companions import companions
+
+
+@pytest.fixture(scope="module")
+def phantom_files(tmp_path_factory):
+    """A small phantom on disk: series, b-values, mask, regions."""
+    folder = tmp_path_factory.mktemp("phantom")
+    phantom = abdomen(shape=(40, 40, 3), snr=60, oblique=True)
+    series = series_of_phantom(phantom)
+    write_images(series.signal, series.geometry, folder / "dwi.nii.gz")
+    (folder / "dwi.bval").write_text(" ".join(f"{b:g}" for b in series.acquisition.bvalues))
+    write_volume(phantom.mask.astype(np.uint8), series.geometry, folder / "mask.nii.gz")
+    write_labels(np.where(phantom.labels == 5, 5, 0), {5: "liver"}, series.geometry, folder / "rois.seg.nrrd")
+    return folder, phantom
+
+
+def job_of(folder, out, **changes) -> Job:
+    return Job(**{"inputs": (str(folder / "dwi.nii.gz"),), "out": str(out), **changes})
+
+
+def test_a_job_writes_every_map_with_its_provenance_and_statistics(phantom_files, tmp_path):
+    folder, phantom = phantom_files
+    events = []
+    job = job_of(folder, tmp_path / "out", mask=str(folder / "mask.nii.gz"), rois=str(folder / "rois.seg.nrrd"))
+    run(job, events.append, companions=companions())
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    maps = {f"{key}.nii.gz" for key in ("D", "f", "Dstar", "S0", "rmse", "status", "D_sd", "f_sd", "Dstar_sd", "S0_sd")}
+    assert names == maps | {"provenance.json", "roi_statistics.csv", "region_means.csv", "region_curves.csv"}
+    D, geometry = read_volumes(tmp_path / "out" / "D.nii.gz")
+    np.testing.assert_allclose(geometry.affine, phantom.affine, atol=1e-4)
+    liver = phantom.labels == 5
+    assert abs(np.median(D[liver][:, 0]) / np.median(phantom.truth["D"][liver]) - 1) < 0.05
+    assert np.isnan(D[~phantom.mask]).all()
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert provenance["estimator"] == "nlls" and provenance["bvalue_source"] and len(provenance["input"]["sha256"]) == 64
+    assert [event["event"] for event in events][-1] == "result"
+
+
+def test_the_provenance_holds_no_name_of_the_input(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    secret = tmp_path / "Doe^Jane"
+    secret.mkdir()
+    for name in ("dwi.nii.gz", "dwi.bval"):
+        (secret / name).write_bytes((folder / name).read_bytes())
+    run(job_of(secret, tmp_path / "out"), lambda event: None, companions=companions())
+    for path in (tmp_path / "out").glob("*.[jc]s*"):
+        assert "Jane" not in path.read_text()
+
+
+def test_several_estimators_get_a_folder_each_and_a_common_table(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    job = job_of(folder, tmp_path / "out", estimators=(Request("nlls"), Request("adc")), file_format="nrrd")
+    run(job, lambda event: None, companions=companions())
+    assert (tmp_path / "out" / "nlls" / "D.nrrd").is_file() and (tmp_path / "out" / "adc" / "ADC.nrrd").is_file()
+    table = (tmp_path / "out" / "roi_statistics.csv").read_text()
+    assert re.search("^nlls,", table, re.M) and re.search("^adc,", table, re.M)
+
+
+def test_progress_rises_to_one_and_tells_the_remaining_time(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    events = []
+    run(job_of(folder, tmp_path / "out"), events.append)
+    progress = [event for event in events if event["event"] == "progress"]
+    fractions = [event["fraction"] for event in progress]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert any(event["seconds_left"] is not None for event in progress)
+    assert all(json.loads(json.dumps(event)) == event for event in events)
+
+
+@pytest.mark.parametrize("after", (1, 2, 4, 6))
+def test_a_stopped_job_leaves_nothing_and_a_second_run_works(phantom_files, tmp_path, after):
+    folder, _ = phantom_files
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) >= after
+
+    out = tmp_path / "out"
+    with pytest.raises(Cancelled):
+        run(job_of(folder, out), lambda event: None, stop)
+    assert not out.exists()
+    run(job_of(folder, out), lambda event: None)
+    assert (out / "D.nii.gz").is_file()
+
+
+def test_a_fault_while_writing_keeps_the_earlier_result(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    out = tmp_path / "out"
+    run(job_of(folder, out), lambda event: None)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def breaks(*_):
+        raise RuntimeError("power failure")
+
+    with pytest.raises(RuntimeError):
+        run(job_of(folder, out, estimators=(Request("segmented"),)), lambda event: None, companions=[breaks])
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_images_are_left_out_and_averaged_as_asked_and_said(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    run(job_of(folder, tmp_path / "out", bmax=400.0, exclude=(2,)), lambda event: None)
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert max(provenance["bvalues_used"]) == 400 and len(provenance["bvalues_used"]) == 10
+    assert any("2 of 12 images left out by choice (b = 10, 600)" in said for said in provenance["decisions"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bmin": 5000.0}, "No image has a b-value between 5000"),
+        ({"exclude": (13,)}, "images 1 to 12"),
+        ({"average": "median"}, "Unknown averaging 'median'"),
+        ({"file_format": "png"}, "Unknown file format"),
+        ({"estimators": ()}, "No estimator"),
+        ({"estimators": (Request("nlls"), Request("nlls"))}, "chosen twice"),
+        ({"estimators": (Request("nlls"), Request("magic"))}, "Unknown estimator 'magic'"),
+        ({"estimators": (Request("segmented", {"threshold": 5000}),)}, "threshold 5000"),
+        ({"bmin": 250.0}, "needs at least 4 different b-values"),
+        ({"bvalues": (0.0, 1.0)}, "12"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_nothing_is_written(phantom_files, tmp_path, changes, words):
+    folder, _ = phantom_files
+    with pytest.raises(InputError, match=re.escape(words)) as refusal:
+        run(job_of(folder, tmp_path / "out", **changes), lambda event: None)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_survives_the_way_through_json():
+    job = Job(inputs=("a.nii.gz",), out="out", estimators=(Request("segmented", {"threshold": 150.0}),), exclude=(1, 2))
+    assert Job.from_json(job.to_json()) == job
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "JSON object"),
+        ('{"inputs": ["a"]}', "lacks out"),
+        ('{"inputs": ["a"], "out": "o", "colour": 1}', "unknown entries (colour)"),
+        ('{"inputs": ["a"], "out": "o", "estimators": [{"nom": "nlls"}]}', "wrong form"),
+    ],
+)
+def test_a_wrong_job_file_is_refused_with_a_sentence(text, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        Job.from_json(text)
