@@ -29,7 +29,7 @@ class HeadlessSlicer:
 
         with HeadlessSlicer() as application:
             node = application.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "b0")
-            application.scene.WriteToMRB("/tmp/scene.mrb")
+            application.scene.WriteToMRB("scene.mrb")
 
     The object keeps every logic alive: nodes of the scene point to them, and a collected logic turns slices into
     noise instead of raising. One may exist at a time. Raises RuntimeError inside desktop Slicer, which has its own.

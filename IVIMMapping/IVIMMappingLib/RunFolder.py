@@ -20,10 +20,11 @@ import slicer
 
 from ivimcore.data.series import Geometry
 
-from .MapDescription import STATUS, describeMap, robustWindow
+from .MapDescription import STATUS, describeMap, robustWindow, roundWindow
 from .MapDisplay import (
     ESTIMATOR_ATTRIBUTE,
     RUN_ATTRIBUTE,
+    addLegend,
     createMapNode,
     createStatusNode,
     displayMap,
@@ -115,6 +116,7 @@ def shareWindows(runs: Sequence[RunNodes]) -> None:
         description = describeMap(key)
         nodes = [run.maps[key] for run in runs if key in run.maps]
         if description.range is None and len(nodes) > 1:
-            window = robustWindow(*(slicer.util.arrayFromVolume(node) for node in nodes))
+            window = roundWindow(*robustWindow(*(slicer.util.arrayFromVolume(node) for node in nodes)))
             for node in nodes:
                 displayMap(node, description, window)
+                addLegend(node, description)

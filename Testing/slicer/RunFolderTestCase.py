@@ -136,6 +136,8 @@ class RunFolderTestCase(SceneTest):
         windows = {run.maps["rmse"].GetDisplayNode().GetWindowLevelMax() for run in (self.run_, other)}
         self.assertEqual(len(windows), 1)
         self.assertGreater(windows.pop(), 10.0)
+        legends = self.scene.GetNodesByClass("vtkMRMLColorLegendDisplayNode")
+        self.assertEqual(legends.GetNumberOfItems(), len(self.maps) + 2)
 
     def test_frames_can_be_browsed_after_reloading(self):
         sequence = self.scene.GetFirstNode("case DWI", "vtkMRMLSequenceNode")

@@ -22,7 +22,7 @@ from ..physics.acquisition import Acquisition
 from .base import Array, Estimator, Progress, ignore
 from .result import FitResult, Status
 
-CHUNK_VALUES = 1 << 18
+CHUNK_VALUES = 1 << 19
 """Measurements in one chunk (voxels times images): large enough that numpy's overhead vanishes beside the work, small
 enough for steady progress, quick cancelling and little memory."""
 
