@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from ivimcore.errors import InputError
 from ivimcore.evaluation.benchmarks import (
     BENCHMARKS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from ivimcore.errors import InputError
 from ivimcore.physics.acquisition import Acquisition
 from ivimcore.physics.noise import add_gaussian, add_rician, decay_bases, estimate_sigma, sigma_of_snr

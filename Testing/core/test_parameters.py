@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ivimcore.physics.parameters import PARAMETERS, PERFUSION_EXISTS
 from ivimcore.physics.presets import broad_bounds
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from ivimcore.data.phantom_series import series_of_phantom
 from ivimcore.errors import InputError
 from ivimcore.physics.acquisition import Acquisition

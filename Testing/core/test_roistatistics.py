@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from ivimcore.data.series import DwiSeries, Geometry
 from ivimcore.errors import InputError
 from ivimcore.physics.acquisition import Acquisition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from ivimcore.physics.signal import biexponential, biexponential_jacobian, monoexponential
 
 B = np.array([0.0, 10.0, 50.0, 200.0, 800.0])

@@ -63,7 +63,7 @@ class DwiSeries:
 
     def __post_init__(self) -> None:
         if self.signal.ndim != 4 or self.signal.shape[:3] != tuple(self.geometry.shape):
-            raise InputError(f"A series needs four axes (x, y, z, image), but this array has shape {self.signal.shape}.")
+            raise InputError(f"A series needs four axes (x, y, z, image), but this one has shape {self.signal.shape}.")
         if self.signal.shape[3] != self.acquisition.count:
             raise InputError(
                 f"There are {self.acquisition.count} b-values for {self.signal.shape[3]} images; "

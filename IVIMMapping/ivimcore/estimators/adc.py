@@ -54,8 +54,8 @@ class ApparentDiffusion(VoxelwiseEstimator):
     name = "adc"
     title = "Apparent diffusion coefficient"
     description = (
-        "One exponential through the chosen b-values, weighted log-linear regression. Fast and robust; perfusion at low "
-        "b-values raises it."
+        "One exponential through the chosen b-values, weighted log-linear regression. Fast and robust; perfusion at "
+        "low b-values raises it."
     )
     references = ("Salvador et al., Hum Brain Mapp 2005;24:144 (weights)",)
     parameters = ("ADC", "S0")

@@ -173,7 +173,7 @@ class Estimator(ABC):
                 Problem(
                     f"'{self.name}' needs at least {needed} different b-values, but the series has {distinct.size} "
                     f"({listed} s/mm²); "
-                    + ("use 'adc', which needs 2, or " if 2 <= distinct.size and needed > 2 else "")
+                    + ("use 'adc', which needs 2, or " if distinct.size >= 2 and needed > 2 else "")
                     + "load a series with more b-values.",
                     blocks=True,
                 )

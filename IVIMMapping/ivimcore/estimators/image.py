@@ -114,8 +114,8 @@ def _empty(
 
 
 def _run(
-    estimator: VoxelwiseEstimator, rows: Array, acquisition: Acquisition, voxels: Array, flat: tuple, progress: Progress,
-    threads: int,
+    estimator: VoxelwiseEstimator, rows: Array, acquisition: Acquisition, voxels: Array, flat: tuple,
+    progress: Progress, threads: int,
 ) -> None:
     """Fit all voxels in chunks over threads; results are written in place, so their order does not matter."""
     maps, errors, rmse, status = flat

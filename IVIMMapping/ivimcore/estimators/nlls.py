@@ -28,7 +28,8 @@ def merge_repeats(signal: Array, acquisition: Acquisition) -> tuple[Array, Array
     """
     b, group, counts = np.unique(acquisition.bvalues, return_inverse=True, return_counts=True)
     if b.size == acquisition.count:
-        return b, np.ones(b.size), np.ascontiguousarray(signal[:, np.argsort(acquisition.bvalues)].T), np.zeros(len(signal))
+        y = np.ascontiguousarray(signal[:, np.argsort(acquisition.bvalues)].T)
+        return b, np.ones(b.size), y, np.zeros(len(signal))
     mean = np.zeros((b.size, acquisition.count))
     mean[group, np.arange(acquisition.count)] = 1.0 / counts[group]
     y = mean @ signal.T

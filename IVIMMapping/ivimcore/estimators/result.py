@@ -35,7 +35,9 @@ SENTENCES: dict[Status, str] = {
     Status.NO_PERFUSION: "No perfusion was found (f at its lower bound): D* is not determined and has no value.",
     Status.AT_BOUND: "A parameter lies at its bound: its value is the bound and its standard deviation is unknown.",
     Status.NOT_CONVERGED: "The search did not converge: the values are the best found, not the optimum.",
-    Status.POOR_FIT: "The curve misses the signal by more than 20 % of S0 (noise, motion, artefact, wrong b): do not trust.",
+    Status.POOR_FIT: (
+        "The curve misses the signal by more than 20 % of S0 (noise, motion, artefact, wrong b): do not trust."
+    ),
     Status.NO_DECAY: "No positive signal fits these images (mostly negative values): no value.",
 }
 

@@ -163,11 +163,11 @@ def _evaluate(problem: Problem, powers: Array, y: Array, yy: Array, D: Array, et
 def _newton_step(
     problem: Problem, state: Array, damping: Array, hold_D: bool
 ) -> tuple[Array, Array, Array]:
-    """Return the new D and ln Dstar inside the bounds, and the decrease of the cost that the quadratic model predicts."""
+    """Return the new D and ln Dstar inside the bounds, and the decrease of the cost that the model predicts."""
     D, eta, g1, g2 = state[_Row.D], state[_Row.ETA], state[_Row.G_D], state[_Row.G_ETA]
     h11, h12, h22 = state[_Row.H_DD], state[_Row.H_DETA], state[_Row.H_ETAETA]
     (D_low, D_high), (eta_low, eta_high) = problem.D, np.log(problem.Dstar)
-    free1 = 1.0 - (((D <= D_low) & (g1 >= 0)) | ((D >= D_high) & (g1 <= 0)) | hold_D)
+    free1 = 1.0 - (((D_low >= D) & (g1 >= 0)) | ((D_high <= D) & (g1 <= 0)) | hold_D)
     free2 = 1.0 - (((eta <= eta_low) & (g2 >= 0)) | ((eta >= eta_high) & (g2 <= 0)))
     # What is held at a bound leaves the system; the other coordinate then moves by itself.
     g1, g2, h11, h22, h12 = g1 * free1, g2 * free2, h11 * free1, h22 * free2, h12 * free1 * free2
@@ -259,7 +259,7 @@ class _Table:
         return self._span[0] + self._span[1] * (position / max(self.nodes - 1, 1)) ** _TABLE_POWER
 
     def profile(self, y: Array) -> tuple[Array, Array]:
-        """Return the best D (v, Dstar) and its gain (v, Dstar) for data y (k, v); rows of tens of voxels stay in cache."""
+        """Return the best D (v, Dstar) and its gain (v, Dstar) for data y (k, v), in blocks that stay in cache."""
         D = np.empty((y.shape[1], self.Dstar.size))
         gain = np.empty((y.shape[1], self.Dstar.size), dtype=np.float32)
         for start in range(0, y.shape[1], _TABLE_VOXELS):

@@ -104,11 +104,14 @@ def format_errors(rows: list[dict], snr: float) -> str:
         for estimator in estimators:
             table.append([
                 f"  {estimator}", "",
-                *(f"{_shown(key, cells[estimator, key]['median'])} ({cells[estimator, key]['mdape']:.0f} %)" for key in KEYS),
+                *(
+                    f"{_shown(key, cells[estimator, key]['median'])} ({cells[estimator, key]['mdape']:.0f} %)"
+                    for key in KEYS
+                ),
             ])
     widths = [max(len(row[column]) for row in table) for column in range(len(head))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    lines += ["", f"D* counts where it exists: a voxel with f = 0 has none ({Status.NO_PERFUSION.name} in the status map)."]
+    lines += ["", f"A voxel with f = 0 has no D* ({Status.NO_PERFUSION.name} in the status map) and does not count."]
     return "\n".join(lines)
 
 

@@ -77,13 +77,15 @@ class Job:
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(content) - known)
         if unknown:
-            raise InputError(f"The job file has unknown entries ({', '.join(unknown)}); known are {', '.join(sorted(known))}.")
+            listed = ", ".join(sorted(known))
+            raise InputError(f"The job file has unknown entries ({', '.join(unknown)}); known are {listed}.")
         missing = sorted({"inputs", "out"} - set(content))
         if missing:
             raise InputError(f"The job file lacks {', '.join(missing)}; add what is missing.")
         try:
             requests = tuple(Request(**request) for request in content.pop("estimators", [{"name": "nlls"}]))
-            lists = {key: tuple(content[key]) for key in ("inputs", "bvalues", "exclude") if content.get(key) is not None}
+            present = [key for key in ("inputs", "bvalues", "exclude") if content.get(key) is not None]
+            lists = {key: tuple(content[key]) for key in present}
             return cls(**{**content, **lists, "estimators": requests})
         except TypeError as fault:
             raise InputError(f"The job file has an entry of the wrong form ({fault}); see the README.") from None
@@ -108,7 +110,7 @@ class Outcome:
 
 
 Companion = Callable[[Outcome, Path, Emit], None]
-"""Adds files to the output (statistics, figure, scene): called with the outcome, the folder to write into, and `emit`."""
+"""Adds files to the output (statistics, figure, scene): called with the outcome, the folder to write to, and `emit`."""
 
 
 def load(job: Job) -> DwiSeries:
@@ -138,7 +140,8 @@ def prepare(series: DwiSeries, job: Job) -> DwiSeries:
         )
     if not keep.all():
         left_out = ", ".join(f"{x:g}" for x in np.unique(b[~keep]))
-        series = series.select(keep, f"{np.count_nonzero(~keep)} of {count} images left out by choice (b = {left_out}).")
+        number = np.count_nonzero(~keep)
+        series = series.select(keep, f"{number} of {count} images left out by choice (b = {left_out}).")
     return series.averaged(job.average)
 
 
@@ -166,7 +169,9 @@ def regions(job: Job, series: DwiSeries) -> tuple[Array, Array | None, dict[int,
     return mask, labels, names, sentence
 
 
-def run(job: Job, emit: Emit, stop: Callable[[], bool] = lambda: False, companions: Sequence[Companion] = ()) -> Outcome:
+def run(
+    job: Job, emit: Emit, stop: Callable[[], bool] = lambda: False, companions: Sequence[Companion] = ()
+) -> Outcome:
     """Carry out a job: read, fit, write. Either the whole output folder is there at the end, or nothing of it.
 
     `emit` receives the events; `stop` is asked often whether to give up; `companions` add files before the output is
@@ -248,7 +253,7 @@ def _fit(job: Job, estimator: Estimator, outcome: Outcome, clock: ProgressClock,
 
 
 def checksum(series: DwiSeries) -> str:
-    """Return the SHA-256 of the signal and its b-values: the same measurement gives the same string, whatever its name."""
+    """Return the SHA-256 of signal and b-values: the same measurement gives the same string, whatever its name."""
     digest = hashlib.sha256(series.acquisition.bvalues.tobytes())
     for image in range(series.signal.shape[3]):
         digest.update(np.ascontiguousarray(series.signal[..., image].T))

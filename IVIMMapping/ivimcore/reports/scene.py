@@ -39,8 +39,8 @@ def write_scene(
 ) -> None:
     """Write overview.png and scene.mrb of an outcome into `folder`, as asked.
 
-    Arguments: `truth` a folder of maps that are shown as one more run. Raises InputError with the program's own sentence
-    if the computer cannot draw, RuntimeError for a fault.
+    Arguments: `truth` a folder of maps that are shown as one more run. Raises InputError with the program's own
+    sentence if the computer cannot draw, RuntimeError for a fault.
     """
     with tempfile.TemporaryDirectory(prefix="ivim-scene-") as temporary:
         request = Path(temporary) / "request.json"
@@ -82,8 +82,8 @@ def _request(
     if truth is not None:
         runs.insert(0, {"estimator": "truth", "folder": str(truth.resolve()), "title": "truth"})
     request: dict[str, Any] = {
-        "name": name, "title": f"{name}: {', '.join(run['title'] for run in runs)}", "base": str(temporary / "b0.nii.gz"),
-        "runs": runs,
+        "name": name, "title": f"{name}: {', '.join(run['title'] for run in runs)}",
+        "base": str(temporary / "b0.nii.gz"), "runs": runs,
     }
     if outcome.labels is not None:
         write_volume(outcome.labels.astype(np.uint16), series.geometry, temporary / "labels.nrrd")

@@ -46,7 +46,7 @@ def describe_series(series: DwiSeries) -> dict[str, Any]:
         "snr": None if noise.sigma is None else float(lowest / noise.sigma),
         "noise_method": noise.method,
         "estimators": {
-            name: [{"sentence": str(problem), "blocks": problem.blocks} for problem in create(name).problems(acquisition)]
+            name: [{"sentence": str(said), "blocks": said.blocks} for said in create(name).problems(acquisition)]
             for name in available()
         },
     }
@@ -81,5 +81,6 @@ def format_series(about: dict[str, Any]) -> str:
         if not problems:
             lines.append(f"  {name:10s} ready")
         for problem in problems:
-            lines.append(f"  {name:10s} {'cannot run: ' if problem['blocks'] else 'ready; note: '}{problem['sentence']}")
+            verdict = "cannot run: " if problem["blocks"] else "ready; note: "
+            lines.append(f"  {name:10s} {verdict}{problem['sentence']}")
     return "\n".join(lines)
