@@ -86,6 +86,18 @@ class DwiSeries:
             decisions=(*self.decisions, sentence),
         )
 
+    def without_empty_images(self) -> DwiSeries:
+        """Leave out images that hold no value at all (NaN or zero everywhere), and say which; else return the same.
+
+        Such an image is a failed export or average, not a measurement: kept, it would leave no voxel a value, or pull
+        every decay to zero at its b.
+        """
+        filled = np.array([np.any(np.nan_to_num(self.signal[..., image])) for image in range(self.signal.shape[3])])
+        if filled.all() or not filled.any():
+            return self
+        empty = ", ".join(f"{b:g}" for b in self.acquisition.bvalues[~filled])
+        return self.select(filled, f"Left out because they hold no value: images at b = {empty} s/mm².")
+
     def with_bvalues(self, bvalues: Array, source: str) -> DwiSeries:
         """Replace the b-values (n,) [s/mm²]; `source` says in words where the new ones come from."""
         acquisition = Acquisition(bvalues, self.acquisition.directions, self.acquisition.sigma)

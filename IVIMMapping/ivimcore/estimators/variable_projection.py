@@ -30,8 +30,8 @@ UNIT = 1e-3
 _TABLE_D = 32
 _TABLE_DSTAR = 12
 _TABLE_POWER = 1.5
-_TABLE_VOXELS = 512
-_MAX_ITERATIONS = 60
+_TABLE_VOXELS = 1024
+_FIRST_ITERATIONS = 8
 _RELATIVE_TOLERANCE = 1e-9
 _ROUNDING = 1e-15
 _SMALLEST_STEP = 1e-19
@@ -190,7 +190,7 @@ def _newton_step(
 
 
 def _descend(
-    problem: Problem, y: Array, yy: Array, D: Array, Dstar: Array, hold_D: bool = False
+    problem: Problem, y: Array, yy: Array, D: Array, Dstar: Array, iterations: int = 60, hold_D: bool = False
 ) -> tuple[Array, Array]:
     """Descend from one start per voxel to a local minimum; return the states (row, v) and whether each converged."""
     powers = _powers(problem)
@@ -198,7 +198,7 @@ def _descend(
     converged = np.zeros(D.size, dtype=bool)
     active = np.arange(D.size)
     state, damping = final.copy(), np.zeros(D.size)
-    for _ in range(_MAX_ITERATIONS):
+    for _ in range(iterations):
         new_D, new_eta, predicted = _newton_step(problem, state, damping, hold_D)
         done = np.abs(predicted) <= _RELATIVE_TOLERANCE * state[_Row.COST] + _SMALLEST_STEP * yy
         trial = _evaluate(problem, powers, y, yy, new_D, new_eta)
@@ -283,8 +283,9 @@ class _Table:
         nearest = np.rint(best).astype(int)
         node = np.arange(best.size) * n + nearest
         column = np.arange(best.size) % self.Dstar.size * n + nearest
-        overstep = np.maximum(self._outward[0][column] * z1[node] + self._outward[1][column] * z2[node], 0.0)
-        below = z2[node] < 0
+        z1, z2 = z1.take(node), z2.take(node)
+        overstep = np.maximum(self._outward[0].take(column) * z1 + self._outward[1].take(column) * z2, 0.0)
+        below = z2 < 0
         height = np.where(below, ray_height, height - overstep * overstep)
         return self._D_at(np.where(below, ray_best, best)).reshape(v, -1), height.reshape(v, -1)
 
@@ -299,7 +300,7 @@ class _Table:
             return best.astype(float), flat[start + best]
         middle = np.minimum(np.maximum(best, 1), n - 2)
         at = start + middle
-        left, centre, right = flat[at - 1], flat[at], flat[at + 1]
+        left, centre, right = flat.take(at - 1), flat.take(at), flat.take(at + 1)
         slope, curvature = 0.5 * (right - left), np.maximum(2 * centre - left - right, 1e-12)
         offset = np.clip(slope / curvature, -1.0, 1.0)
         return middle + offset, centre + offset * (slope - 0.5 * curvature * offset)
@@ -317,16 +318,20 @@ def solve(problem: Problem, y: Array) -> Solution:
     table = _Table(problem)
     D, profile = table.profile(y)
     voxels, first = np.arange(yy.size), profile.argmax(axis=1)
-    state, converged = _descend(problem, y, yy, D[voxels, first], table.Dstar[first])
+    state, converged = _descend(problem, y, yy, D[voxels, first], table.Dstar[first], _FIRST_ITERATIONS)
+    slow = np.flatnonzero(~converged)
     starts = (
-        lambda: _second_peak(table, D, profile, first, yy - 2 * state[_Row.COST], yy),
-        lambda: _leave_zero_perfusion(problem, table, state, y),
+        (slow, state[_Row.D, slow], np.exp(state[_Row.ETA, slow])),
+        _second_peak(table, D, profile, first, yy - 2 * state[_Row.COST], yy),
+        _leave_zero_perfusion(problem, table, state, y),
     )
-    for start in starts:
-        again, D_start, Dstar_start = start()
-        if again.size:
-            other, other_converged = _descend(problem, y[:, again], yy[again], D_start, Dstar_start)
-            better = other[_Row.COST] < state[_Row.COST, again]
+    # One descent for all that is left: a few voxels in many rounds cost more in overhead than in arithmetic.
+    again, D, Dstar = (np.concatenate(parts) for parts in zip(*starts, strict=True))
+    if again.size:
+        other, other_converged = _descend(problem, y[:, again], yy[again], D, Dstar)
+        ends = np.cumsum([start[0].size for start in starts])
+        for part in np.split(np.arange(again.size), ends[:-1]):
+            better = part[other[_Row.COST, part] <= state[_Row.COST, again[part]]]
             state[:, again[better]] = other[:, better]
             converged[again[better]] = other_converged[better]
     return _solution(state, converged, scale)

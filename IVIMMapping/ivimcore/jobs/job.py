@@ -114,7 +114,10 @@ Companion = Callable[[Outcome, Path, Emit], None]
 
 
 def load(job: Job) -> DwiSeries:
-    """Read the series of a job and apply what the job says of its images: range of b, images left out, averaging."""
+    """Read the series of a job and apply what the job says of its images: range of b, images left out, averaging.
+
+    Images without any value are left out too. Numbers of images are those of the file.
+    """
     series = read_series(
         [Path(path) for path in job.inputs], bval=None if job.bval is None else Path(job.bval), bvalues=job.bvalues,
         series=job.series,
@@ -142,7 +145,7 @@ def prepare(series: DwiSeries, job: Job) -> DwiSeries:
         left_out = ", ".join(f"{x:g}" for x in np.unique(b[~keep]))
         number = np.count_nonzero(~keep)
         series = series.select(keep, f"{number} of {count} images left out by choice (b = {left_out}).")
-    return series.averaged(job.average)
+    return series.without_empty_images().averaged(job.average)
 
 
 def regions(job: Job, series: DwiSeries) -> tuple[Array, Array | None, dict[int, str], str]:

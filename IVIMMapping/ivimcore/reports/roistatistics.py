@@ -153,12 +153,21 @@ def region_mean_signals(
     Returns: name -> (mean (n,), standard deviation of that mean (n,)) [signal units].
     """
     found = {}
+    images = range(series.acquisition.count)
     for name, inside in regions_of(labels, names, series.geometry.shape, mask).items():
-        signal = series.signal[inside].astype(float)
-        signal = signal[np.isfinite(signal).all(axis=1)]
-        nothing = np.full(series.acquisition.count, np.nan)
-        mean = signal.mean(axis=0) if len(signal) else nothing
-        found[name] = mean, signal.std(axis=0, ddof=1) / np.sqrt(len(signal)) if len(signal) > 1 else nothing
+        # One image at a time: a copy of the whole region would cost more memory than the series itself.
+        usable = np.ones(np.count_nonzero(inside), dtype=bool)
+        for image in images:
+            usable &= np.isfinite(series.signal[..., image][inside])
+        voxels = np.count_nonzero(usable)
+        mean, sd = np.full((2, series.acquisition.count), np.nan)
+        for image in images:
+            values = series.signal[..., image][inside][usable]
+            if voxels:
+                mean[image] = values.mean(dtype=float)
+            if voxels > 1:
+                sd[image] = values.std(ddof=1, dtype=float) / np.sqrt(voxels)
+        found[name] = mean, sd
     return found
 
 
