@@ -22,9 +22,9 @@ from .SliceChoice import chooseBox, chooseSlice
 from .SliceFigure import SliceFigure, sizeOfSlice
 from .VolumeNodes import arrayFromVolumeNode, geometryOfVolumeNode
 
-COLUMNS = ("base", "D", "f", "Dstar", "rmse")
+COLUMNS = ("base", "ADC", "D", "f", "Dstar", "rmse")
 _NAMES = {
-    "base": "b = 0 image", "D": "tissue diffusion", "f": "perfusion fraction", "Dstar": "pseudo-diffusion",
+    "D": "tissue diffusion", "f": "perfusion fraction", "Dstar": "pseudo-diffusion",
     "rmse": "misfit", "S0": "signal at b = 0", "ADC": "apparent diffusion",
 }
 _NOTE = "Research use only. Not for diagnosis."
@@ -50,13 +50,14 @@ class OverviewRow:
 def writeOverview(
     path: str | Path, scene: slicer.vtkMRMLScene, applicationLogic, rows: Sequence[OverviewRow],
     segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, title: str = "", sliceIndex: int | None = None,
+    baseName: str = "b = 0 image",
 ) -> dict[str, Any]:
     """Write the picture of `rows` as PNG and say what it shows: {"slice", "slices", "size"}.
 
     All rows lie on one grid. Maps of one column must have the same window (RunFolder.shareWindows); the legend under
     the column is that of its first map. Outlines of the regions are drawn on the maps too where they are few; many
-    would hide them. `sliceIndex` along k is chosen by SliceChoice if None. Raises ValueError
-    without rows.
+    would hide them. `sliceIndex` along k is chosen by SliceChoice if None; `baseName` heads the first column.
+    Raises ValueError without rows.
     """
     if not rows:
         raise ValueError("An overview needs at least one row.")
@@ -76,7 +77,7 @@ def writeOverview(
     )
     pictures, letters = _drawSlices(scene, applicationLogic, rows, k, box, panel, segmentationNode)
     names = _segmentColors(segmentationNode) if regions else []
-    figure = _compose(rows, pictures, panel, letters, names, title, f"slice {k + 1} of {geometry.shape[2]}")
+    figure = _compose(rows, pictures, panel, letters, names, title, f"slice {k + 1} of {geometry.shape[2]}", baseName)
     figure.savefig(str(path), format="png", facecolor=_BACKGROUND)
     size = [round(float(inches) * figure.dpi) for inches in figure.get_size_inches()]
     return {"slice": k, "slices": geometry.shape[2], "size": size}
@@ -101,7 +102,7 @@ def _drawSlices(scene, applicationLogic, rows, k, box, panel, segmentationNode):
     return pictures, letters
 
 
-def _compose(rows, pictures, panel, letters, names, title, where):
+def _compose(rows, pictures, panel, letters, names, title, where, baseName):
     """Lay the pictures out and write everything around them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -127,7 +128,8 @@ def _compose(rows, pictures, panel, letters, names, title, where):
         symbol = "" if key == "base" else describeMap(key).symbol
         write(left, _TOP + _TITLE / 2, symbol, **_SYMBOL)
         indent = 0 if key == "base" else _widthOf(figure, symbol, _SYMBOL) + 12
-        write(left + indent, _TOP + _TITLE / 2, _NAMES[key], size=13, color=_TEXT if key == "base" else _QUIET)
+        name = baseName if key == "base" else _NAMES[key]
+        write(left + indent, _TOP + _TITLE / 2, name, size=13, color=_TEXT if key == "base" else _QUIET)
         for r in range(len(rows)):
             top = _TOP + _TITLE + r * (panel[1] + _GAP)
             _panel(axes(left, top, *panel), pictures.get((r, key)), letters if key == "base" else None)

@@ -133,7 +133,7 @@ def _write(request: SceneRequest, inputs: dict[str, Any], emit: Emit) -> dict[st
     with HeadlessSlicer() as application:
         scene, geometry = application.scene, inputs["geometry"]
         folder = createFolder(scene, request.name)
-        base = createBaseNode(scene, inputs["base"], geometry, f"{request.name} b0")
+        base = createBaseNode(scene, inputs["base"], geometry, f"{request.name} b{request.baseB:g}")
         moveToFolder(base, folder)
         # A known truth comes last: plain names and the slice views belong to what was fitted.
         requests = sorted(inputs["runs"], key=lambda pair: pair[0].estimator == TRUTH)
@@ -159,7 +159,8 @@ def _write(request: SceneRequest, inputs: dict[str, Any], emit: Emit) -> dict[st
             emit(status("Drawing the overview"))
             rows = [OverviewRow(each.title, base, runs[each.title].maps) for each in request.runs]
             shown = writeOverview(
-                request.overview, scene, application.applicationLogic, rows, regions, request.title
+                request.overview, scene, application.applicationLogic, rows, regions, request.title,
+                baseName=f"b = {request.baseB:g} image",
             )
             written.update(overview=str(request.overview), slice=shown["slice"])
         if request.scene is not None:

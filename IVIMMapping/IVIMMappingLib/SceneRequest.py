@@ -3,6 +3,7 @@
     {
       "name": "liver 07",                            name of the input, first word of every node
       "base": "out/b0.nii.gz",                       image behind the maps
+      "baseB": 0,                                    its b-value [s/mm²], 0 if left out
       "runs": [
         {"estimator": "nlls", "folder": "out/nlls", "title": "nlls",
          "statistics": "out/nlls/roi_statistics.csv", "provenance": "out/nlls/provenance.json"},
@@ -55,6 +56,7 @@ class SceneRequest:
     name: str
     title: str
     base: Path
+    baseB: float
     runs: tuple[RunRequest, ...]
     labels: Path | None
     labelNames: Mapping[int, str]
@@ -94,6 +96,7 @@ def _parse(content: Mapping[str, Any], folder: Path) -> SceneRequest:
         name=str(content["name"]),
         title=str(content.get("title") or content["name"]),
         base=_existing(folder, content["base"]),
+        baseB=float(content.get("baseB", 0.0)),
         runs=tuple(_parseRun(run, folder) for run in content["runs"]),
         labels=_existing(folder, labels["path"]) if labels else None,
         labelNames={int(value): str(name) for value, name in (labels.get("names") or {}).items()},

@@ -207,10 +207,11 @@ def describe_bvalues(acquisition: Acquisition, keys: tuple[str, ...]) -> list[Pr
         said.append(
             Problem(f"There is no image at b = 0 (lowest b is {distinct[0]:g} s/mm²): S0 is extrapolated by the model.")
         )
-    if "Dstar" in keys and np.count_nonzero(distinct < 100) < 3:
+    low = np.count_nonzero(distinct < 100)
+    if "Dstar" in keys and low < 3:
         said.append(
             Problem(
-                f"Only {np.count_nonzero(distinct < 100)} b-values lie below 100 s/mm²: "
+                f"b-values below 100 s/mm²: {low} different, where 3 or more are needed; "
                 f"{PARAMETERS['Dstar'].symbol} and f can hardly be determined."
             )
         )

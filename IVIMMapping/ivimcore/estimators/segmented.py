@@ -21,8 +21,9 @@ from .variable_projection import Problem as LeastSquares
 ZERO = 1.0
 """Largest b [s/mm²] that counts as an image without diffusion weighting."""
 
-_NODES = 24
-_ITERATIONS = 8
+_NODES = 16
+_ITERATIONS = 30
+_SMALL_STEP = 1e-5
 
 
 @register
@@ -131,7 +132,10 @@ def _fit_rate(
     decays = np.exp(-np.outer(nodes, b)) * weights
     cost = amplitude * ((decays**2 / weights).sum(axis=1)[:, None]) - 2 * (decays @ rest)
     eta = np.log(nodes)[np.argmin(cost * np.sign(amplitude), axis=0)]
-    converged = np.zeros(eta.size, dtype=bool)
+    found = eta.copy()
+    converged = amplitude <= 0
+    active = np.flatnonzero(~converged)
+    rest, amplitude, eta = rest[:, active], amplitude[active], eta[active]
     eta_low, eta_high = np.log(low), np.log(high)
     powers = weights * np.vander(b, 3, increasing=True).T
     for _ in range(_ITERATIONS):
@@ -145,9 +149,11 @@ def _fit_rate(
         with np.errstate(invalid="ignore", divide="ignore"):
             step = np.where(curvature > 0, -slope / curvature, -0.3 * np.sign(slope))
         moved = np.clip(eta + np.clip(step, -0.5, 0.5), eta_low, eta_high)
-        converged = np.abs(moved - eta) < 1e-5
-        eta = moved
-        if converged.all():
+        done = np.abs(moved - eta) < _SMALL_STEP
+        found[active] = moved
+        converged[active[done]] = True
+        going = ~done
+        if not going.any():
             break
-    converged |= amplitude <= 0
-    return np.exp(eta), converged
+        active, eta, rest, amplitude = active[going], moved[going], rest[:, going], amplitude[going]
+    return np.exp(found), converged

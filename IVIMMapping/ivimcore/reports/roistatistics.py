@@ -116,7 +116,7 @@ def region_statistics(
             used = finite & perfused if key.removesuffix("_sd") == "Dstar" else finite
             rows.append({
                 "estimator": estimator, "region": region, "map": key, "unit": unit_of(key),
-                **_describe(values[used]),
+                **_describe(values if used.all() else values[used]),
                 "voxels": voxels, "volume_ml": voxels * geometry.voxel_volume,
                 "missing_share": float(1 - finite.mean()) if voxels else np.nan,
                 "left_out": int((finite & ~used).sum()),
@@ -134,11 +134,13 @@ def _describe(values: Array) -> dict[str, float]:
     """Compute the numbers of one cell; the SD is that of a sample (n - 1)."""
     if values.size == 0:
         return {"n": 0, **dict.fromkeys(("mean", "sd", "median", "q1", "q3", "p5", "p95", "pnr"), np.nan)}
-    p5, q1, median, q3, p95 = (float(q) for q in np.percentile(values, (5, 25, 50, 75, 95)))
-    mean = float(values.mean())
-    sd = float(values.std(ddof=1)) if values.size > 1 else np.nan
+    # The values are a copy already: working in place saves two more, each as large as a map in double precision.
+    count, mean = int(values.size), float(values.mean())
+    p5, q1, median, q3, p95 = (float(q) for q in np.percentile(values, (5, 25, 50, 75, 95), overwrite_input=True))
+    values -= mean
+    sd = float(np.sqrt(values @ values / (count - 1))) if count > 1 else np.nan
     return {
-        "n": int(values.size), "mean": mean, "sd": sd, "median": median, "q1": q1, "q3": q3, "p5": p5, "p95": p95,
+        "n": count, "mean": mean, "sd": sd, "median": median, "q1": q1, "q3": q3, "p5": p5, "p95": p95,
         "pnr": mean / sd if sd > 0 else np.nan,
     }
 

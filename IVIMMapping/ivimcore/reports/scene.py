@@ -83,7 +83,7 @@ def _request(
         runs.insert(0, {"estimator": "truth", "folder": str(truth.resolve()), "title": "truth"})
     request: dict[str, Any] = {
         "name": name, "title": f"{name}: {', '.join(run['title'] for run in runs)}",
-        "base": str(temporary / "b0.nii.gz"), "runs": runs,
+        "base": str(temporary / "b0.nii.gz"), "baseB": bvalues[0], "runs": runs,
     }
     if outcome.labels is not None:
         write_volume(outcome.labels.astype(np.uint16), series.geometry, temporary / "labels.nrrd")
