@@ -127,15 +127,16 @@ def memory(shape: tuple[int, int, int]) -> None:
         (Path(folder) / "dwi.bval").write_text(" ".join(f"{b:g}" for b in bvalues))
         size = series.nbytes
         del series
-        command = [sys.executable, "-c", _PEAK, "map", f"{folder}/dwi.nii.gz", "--out", f"{folder}/out", "--mask", "none"]
+        arguments = ["map", f"{folder}/dwi.nii.gz", "--out", f"{folder}/out", "--mask", "none"]
+        command = [sys.executable, "-c", _PEAK, *arguments]
         started = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         seconds = time.perf_counter() - started
     peak = float(done.stdout.split()[-1])
     allowed = 3 * size / 1e6 + 300
     grid = " x ".join(str(n) for n in (*shape, bvalues.size))
-    print(f"ivim map, {grid} of int16 ({size / 1e6:.0f} MB): {seconds:.1f} s in all, "
-          f"peak memory {peak:.0f} MB; three times the input plus 300 MB is {allowed:.0f} MB")
+    print(f"ivim map, {grid} of int16 ({size / 1e6:.0f} MB): {seconds:.1f} s in all, peak memory {peak:.0f} MB; "
+          f"three times the input plus 300 MB is {allowed:.0f} MB")
 
 
 _PEAK = (

@@ -16,7 +16,7 @@ from ..data.output import FORMATS, OutputFolder, write_json, write_maps
 from ..data.reading import read_labels, read_mask, read_series
 from ..data.series import AVERAGING, DwiSeries
 from ..errors import Cancelled, InputError
-from ..estimators import Estimator, FitResult, create
+from ..estimators import SENTENCES, Estimator, FitResult, create
 from .events import Emit, ProgressClock, result, warning
 
 Array = np.ndarray
@@ -211,9 +211,7 @@ def run(
             clock.begin(0.7 / len(estimators), f"Fitting {name}")
             check()
             fit = _fit(job, estimator, outcome, clock, stop)
-            fit.provenance.update(_about(series, mask_sentence, digest), status={
-                sentence: count for sentence, count in fit.status_counts().items()
-            })
+            fit.provenance.update(_about(series, mask_sentence, digest), status=fit.status_counts())
             outcome.results[name] = fit
         clock.begin(0.1, "Writing maps")
         for name, fit in outcome.results.items():
@@ -274,4 +272,5 @@ def _about(series: DwiSeries, mask_sentence: str, digest: str) -> dict[str, Any]
         "bvalue_source": series.bvalue_source,
         "decisions": list(series.decisions),
         "mask": mask_sentence,
+        "status_codes": {str(int(code)): sentence for code, sentence in SENTENCES.items()},
     }
