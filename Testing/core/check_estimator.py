@@ -65,9 +65,7 @@ def has_errors_of_the_size_of_the_scatter(name: str) -> None:
     result = create(name).fit(signal, PROTOCOL)
     for key in result.errors:
         claimed, seen = np.nanmedian(result.errors[key]), np.nanstd(result.maps[key])
-        # The two steps of 'segmented' hold D and f in turn, so that what it claims for f and D* is conditional.
-        low, high = (0.2, 3.0) if name == "segmented" else (0.75, 1.25)
-        assert low < claimed / seen < high, f"{key}: claims {claimed:g}, scatters by {seen:g}"
+        assert 0.75 < claimed / seen < 1.25, f"{key}: claims {claimed:g}, scatters by {seen:g}"
 
 
 def leaves_voxels_outside_the_mask_alone(name: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from ..physics.acquisition import Acquisition
 from .base import Array, Problem, option
 from .image import VoxelFit, VoxelwiseEstimator
-from .nlls import merge_repeats
+from .nlls import merge_repeats, noise_variance
 from .registry import register
 from .result import Status
 
@@ -22,6 +22,7 @@ class LogLine:
     slope: Array
     intercept_variance: Array
     slope_variance: Array
+    covariance: Array
 
 
 def log_linear(b: Array, weights: Array, y: Array) -> LogLine:
@@ -43,6 +44,7 @@ def log_linear(b: Array, weights: Array, y: Array) -> LogLine:
         slope=(w1 * l0 - w0 * l1) / determinant,
         intercept_variance=w2 / determinant,
         slope_variance=w0 / determinant,
+        covariance=w1 / determinant,
     )
 
 
@@ -94,10 +96,8 @@ class ApparentDiffusion(VoxelwiseEstimator):
         line = log_linear(b, weights, np.where(positive, y, 1.0))
         S0 = np.exp(line.intercept)
         squares = weights @ (y - S0 * np.exp(-b[:, None] * line.slope)) ** 2 + within
-        if acquisition.sigma is None:
-            variance = squares / (acquisition.count - 2) if acquisition.count > 2 else np.full(S0.size, np.nan)
-        else:
-            variance = np.full(S0.size, float(acquisition.sigma) ** 2)
+        free = dict.fromkeys(self.parameters, np.ones(S0.size, dtype=bool))
+        variance = noise_variance(squares, free, acquisition)
         blank = lambda array: np.where(positive, array, np.nan)  # noqa: E731
         return VoxelFit(
             maps={"ADC": blank(line.slope), "S0": blank(S0)},

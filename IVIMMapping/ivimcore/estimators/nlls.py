@@ -84,21 +84,8 @@ def finish(
     `squares` (v,) sum of squared residuals over all images; `b` (k,) and `weights` (k,) as the fit used them.
     """
     squares = np.maximum(squares, 0.0)
-    free = {"S0": True}
-    at_bound = np.zeros(squares.size, dtype=bool)
-    for key, (low, high) in bounds.items():
-        margin = 1e-9 * high
-        inside = (values[key] > low + margin) & (values[key] < high - margin)
-        free[key] = inside
-        if high > low:
-            at_bound |= ~inside
-    no_perfusion = (values["f"] <= bounds["f"][0] + 1e-9) & (bounds["f"][0] == 0)
-    free["Dstar"] = free["Dstar"] & ~no_perfusion
-    degrees = acquisition.count - sum(np.asarray(flag, dtype=int) for flag in free.values())
-    if acquisition.sigma is None:
-        variance = np.where(degrees > 0, squares / np.maximum(degrees, 1), np.nan)
-    else:
-        variance = np.full(squares.size, float(acquisition.sigma) ** 2)
+    at_bound, no_perfusion, free = held(values, bounds)
+    variance = noise_variance(squares, free, acquisition)
     errors = standard_deviations(b, weights, values, variance, free)
     status = np.full(squares.size, Status.OK, dtype=np.uint8)
     status[at_bound] = Status.AT_BOUND
@@ -113,3 +100,25 @@ def finish(
         for key in table:
             table[key] = np.where(empty, np.nan, table[key])
     return VoxelFit(values, errors, rmse, status)
+
+
+def held(values: dict[str, Array], bounds: dict[str, Bounds]) -> tuple[Array, Array, dict[str, Array]]:
+    """Say which voxels lie at a bound (v,), which show no perfusion (v,), which parameters are free: KEYS -> (v,)."""
+    free = {"S0": np.ones(values["S0"].shape, dtype=bool)}
+    at_bound = np.zeros(values["S0"].shape, dtype=bool)
+    for key, (low, high) in bounds.items():
+        margin = 1e-9 * high
+        free[key] = (values[key] > low + margin) & (values[key] < high - margin)
+        if high > low:
+            at_bound |= ~free[key]
+    no_perfusion = (values["f"] <= bounds["f"][0] + 1e-9) & (bounds["f"][0] == 0)
+    free["Dstar"] = free["Dstar"] & ~no_perfusion
+    return at_bound, no_perfusion, free
+
+
+def noise_variance(squares: Array, free: dict[str, Array], acquisition: Acquisition) -> Array:
+    """Return the noise variance of each voxel (v,): the known one, else that of the residuals, NaN without freedom."""
+    if acquisition.sigma is not None:
+        return np.full(squares.size, float(acquisition.sigma) ** 2)
+    degrees = acquisition.count - sum(flag.astype(int) for flag in free.values())
+    return np.where(degrees > 0, squares / np.maximum(degrees, 1), np.nan)

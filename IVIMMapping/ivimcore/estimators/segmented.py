@@ -8,11 +8,11 @@ import numpy as np
 
 from ..physics.acquisition import Acquisition
 from ..physics.parameters import Bounds
-from .adc import log_linear
+from .adc import LogLine, log_linear
 from .base import Array, Problem, bounds_option, describe_bvalues, effective_bounds, option, organ_option
 from .fisher import KEYS
 from .image import VoxelFit, VoxelwiseEstimator
-from .nlls import SMALLEST_DSTAR, finish, merge_repeats
+from .nlls import SMALLEST_DSTAR, finish, held, merge_repeats, noise_variance
 from .registry import register
 from .result import Status
 from .variable_projection import UNIT, solve_with_D
@@ -84,7 +84,14 @@ class Segmented(VoxelwiseEstimator):
         with np.errstate(invalid="ignore"):
             model = values["S0"] * ((1 - values["f"]) * slow + values["f"] * fast)
             squares = weights @ (y - model) ** 2 + within
+        found = None
+        if not (self.fit_f or b[0] > ZERO):
+            variance = noise_variance(squares, held(values, bounds)[2], acquisition)
+            found = _propagated(b, weights, values, line, variance)
         fit = finish(values, bounds, converged, squares, acquisition, b, weights)
+        if found is not None:
+            # What `finish` holds (a parameter at its bound) stays without a standard deviation.
+            fit.errors = {key: np.where(np.isfinite(fit.errors[key]), found[key], np.nan) for key in KEYS}
         for table in (fit.maps, fit.errors):
             for key in table:
                 table[key] = np.where(positive, table[key], np.nan)
@@ -117,6 +124,40 @@ class Segmented(VoxelwiseEstimator):
         rest = y - (S0 - c) * np.exp(-b[:, None] * D)
         Dstar, converged = _fit_rate(b, weights, rest, c, bounds["Dstar"])
         return {"S0": S0, "D": D, "f": f, "Dstar": Dstar}, converged
+
+
+def _propagated(
+    b: Array, weights: Array, values: dict[str, Array], line: LogLine, variance: Array
+) -> dict[str, Array]:
+    """Propagate the noise through the steps: D and intercept from the line, S0 from b = 0, f from both, D* from all.
+
+    D* solves sum(w b exp(-b D*) residual) = 0, so its change follows from that of the residual (implicit function); the
+    images that carry D* weigh little in the line and the image at b = 0 not at all in that sum, hence taken as
+    independent.
+
+    Arguments: `b` (k,) [s/mm²]; `weights` (k,); `values` of KEYS (v,); `line` of the first step; `variance` (v,) of the
+    noise of one image [signal units²].
+    Returns: KEYS -> standard deviation (v,) in stored units.
+    """
+    S0, D, f, Dstar = (values[key] for key in KEYS)
+    a, c = S0 * (1 - f), S0 * f
+    slow, fast = np.exp(-b[:, None] * D), np.exp(-b[:, None] * Dstar)
+    first, second = weights * b, weights * b * b
+    mixed1, mixed2 = first @ (slow * fast), second @ (slow * fast)
+    fast1, fast2 = first @ (fast * fast), second @ (fast * fast)
+    S0_variance = variance / weights[b <= ZERO].sum()
+    intercept, slope, both = (
+        variance * unit for unit in (line.intercept_variance, line.slope_variance, line.covariance)
+    )
+    by_intercept, by_slope = a * (fast1 - mixed1), a * mixed2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f_variance = (1 - f) ** 2 * (intercept + S0_variance / S0**2)
+        Dstar_variance = (
+            variance * fast2 + by_intercept**2 * intercept + by_slope**2 * slope + 2 * by_intercept * by_slope * both
+            + fast1**2 * S0_variance
+        ) / (c * fast2) ** 2
+        found = {"S0": S0_variance, "D": slope, "f": f_variance, "Dstar": Dstar_variance}
+        return {key: np.sqrt(found[key]) for key in KEYS}
 
 
 def _fit_rate(
