@@ -5,13 +5,13 @@ import subprocess
 
 import numpy as np
 import pytest
+from refusal import refused
 
 from ivimcore.data import dicom
 from ivimcore.data.dicom import read_dicom
 from ivimcore.data.dicom_choice import Converted, choose, join_sentences, role_of
 from ivimcore.data.dicom_tags import bvalues_of_tags, header_bvalues, private_bvalue
 from ivimcore.data.nifti import read_bval
-from ivimcore.errors import InputError
 
 SIEMENS = "dicom_siemens_prostate_4b"
 SERIES_8 = f"{SIEMENS}/s08_4bval_0_100_400_800"
@@ -20,16 +20,6 @@ SERIES_8 = f"{SIEMENS}/s08_4bval_0_100_400_800"
 @pytest.fixture(scope="module", autouse=True)
 def _program():
     pytest.importorskip("dcm2niix", reason="dcm2niix is not installed")
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    for part in parts:
-        assert part in message
-    return message
 
 
 @pytest.mark.parametrize(("folder", "reference", "shape"), [

@@ -5,10 +5,10 @@ import struct
 
 import numpy as np
 import pytest
+from refusal import refused
 
 from ivimcore.data.nifti import read_bval, read_files, read_nifti
 from ivimcore.data.output import write_volume
-from ivimcore.errors import InputError
 
 B = [0, 5, 50, 800]
 IVIM = [0, 10, 25, 50, 100, 200, 300, 400, 500]
@@ -21,17 +21,6 @@ SETS = [
     *[(f"abdomen_ivim_3volunteers/volunteer{i}_T70_{kind}_trace.nii.gz", (100, rows, 1, 9), IVIM)
       for i, rows in ((1, 96), (3, 78), (5, 78)) for kind in ("bipolar", "flowcomp")],
 ]
-
-
-def refused(call, *parts):
-    """The call is refused in one line that contains the given parts."""
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    for part in parts:
-        assert part in message
-    return message
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from refusal import refused
 
 from ivimcore.data.nrrd import LARGEST_HEADER, read_header, read_nrrd
-from ivimcore.errors import InputError
 
 B = [0, 10, 50, 10, 200, 400, 600, 800]
 
@@ -59,15 +59,6 @@ sequence("time.seq.nrrd", index=("", ""), attributes=tags("AcquisitionTime", "ms
 sequence("index.seq.nrrd", index=("b-value", "s/mm2"), values=[0, 10, 50, 100, 200, 400, 600, 800])
 sequence("plain.seq.nrrd", index=("time", "s"))
 """
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    for part in parts:
-        assert part in message
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,12 @@
 
 import numpy as np
 import pytest
+from refusal import refused
 
 from ivimcore.data.geometry_io import image_of
 from ivimcore.data.output import write_volume
 from ivimcore.data.reading import read_labels, read_mask, read_series
 from ivimcore.data.series import Geometry
-from ivimcore.errors import InputError
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    for part in parts:
-        assert part in message
 
 
 @pytest.mark.parametrize(("name", "kind", "count"), [

@@ -5,9 +5,9 @@ follow in closed form and only the two rates remain to be searched (Golub and Pe
 Bounds on f make the allowed amplitudes a cone between two rays in the (a, c) plane; the best point of the cone is the
 free solution if that lies inside, else the better of the two rays.
 
-The search has two steps. A table of both rates finds the basins: the gain (decrease of the sum of squares) of every
-node is three matrix products. Newton's method with exact second derivatives of the reduced problem then descends from
-the best node, and from the best node of a second basin where the table shows one of nearly equal gain.
+The search has two steps. A table of both rates (`rate_table`) finds the basins. Newton's method with exact second
+derivatives of the reduced problem then descends from the best place of the table; from a second place where the table
+shows another basin of nearly equal gain; and, where f went to zero, from the D* that would best explain the residual.
 
 Every sum over b that a Newton step needs is a moment sum(w b^k e^(-b r)), so a step costs two exponentials and a few
 products a measurement. Arrays are laid out (b-value, voxel) with voxels contiguous, which keeps every operation in
@@ -22,35 +22,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .rate_table import DSTAR_NODES, Problem, RateTable
+
 Array = np.ndarray
 
 UNIT = 1e-3
 """µm²/ms in mm²/s."""
 
-_TABLE_D = 32
-_TABLE_DSTAR = 12
-_TABLE_POWER = 1.5
-_TABLE_VOXELS = 1024
 _FIRST_ITERATIONS = 8
+"""Rounds for all voxels together; the few that need more continue with those that start again."""
 _RELATIVE_TOLERANCE = 1e-9
+"""Predicted decrease, relative to the cost, at which a search ends."""
 _ROUNDING = 1e-15
+"""Increase of the cost, relative to the signal, that is rounding and no rise."""
 _SMALLEST_STEP = 1e-19
+"""Predicted decrease, relative to the signal, at which a search of noise-free data ends."""
 _SECOND_PEAK = 0.1
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One weighted least-squares problem, shared by all voxels.
-
-    `b` (k,) distinct b-values [ms/µm²]; `weights` (k,) number of images averaged into each; `D`, `Dstar` bounds
-    [µm²/ms]; `f` bounds [1].
-    """
-
-    b: Array
-    weights: Array
-    D: tuple[float, float]
-    f: tuple[float, float]
-    Dstar: tuple[float, float]
+"""A second peak is tried if its gain falls short by less than this share of the residual."""
 
 
 @dataclass
@@ -220,92 +208,6 @@ def _descend(
     return final, converged
 
 
-class _Table:
-    """For each Dstar of a coarse table the best D and the gain there: a profile in which basins show as peaks.
-
-    With orthonormal coordinates (z1, z2) in the plane of two decays, the first along the ray of smallest f, the gain
-    of free amplitudes is z1² + z2². It is smooth in D, so that a parabola through three nodes gives place and height
-    of its maximum between them. The bounds of f are applied there: below the first ray (z2 < 0) the best D is that of
-    the ray itself, which is the same for all Dstar if f may be zero; beyond the second the overstep is subtracted.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        low, high = problem.D
-        # Denser toward small D, where large b-values still resolve it.
-        self._span = (low, high - low)
-        self._f_low = problem.f[0]
-        self.nodes = _TABLE_D if high > low else 1
-        D = self._D_at(np.arange(self.nodes))
-        low, high = problem.Dstar
-        self.Dstar = np.geomspace(low, high, _TABLE_DSTAR) if high > low else np.array([low])
-        root = np.sqrt(problem.weights)
-        slow = np.exp(-np.outer(D, problem.b)) * root
-        fast = np.exp(-np.outer(self.Dstar, problem.b)) * root
-        rays = [((1 - f) * slow[None, :, :] + f * fast[:, None, :]).reshape(-1, root.size) for f in problem.f]
-        first = rays[0] / np.linalg.norm(rays[0], axis=1, keepdims=True)
-        along = (rays[1] * first).sum(axis=1, keepdims=True)
-        rest = rays[1] - along * first
-        height = np.linalg.norm(rest, axis=1, keepdims=True)
-        flat = height < 1e-7 * np.linalg.norm(rays[1], axis=1, keepdims=True)
-        second = np.where(flat, 0.0, rest / np.where(flat, 1.0, height))
-        self._first, self._second = (
-            np.ascontiguousarray((rows * root).T, dtype=np.float32) for rows in (first, second)
-        )
-        norm = np.hypot(along, height).ravel()
-        self._outward = np.array([-height.ravel() / norm, along.ravel() / norm], dtype=np.float32)
-
-    def _D_at(self, position: Array) -> Array:
-        """Return D [µm²/ms] at a position between 0 and the last node."""
-        return self._span[0] + self._span[1] * (position / max(self.nodes - 1, 1)) ** _TABLE_POWER
-
-    def profile(self, y: Array) -> tuple[Array, Array]:
-        """Return the best D (v, Dstar) and its gain (v, Dstar) for data y (k, v), in blocks that stay in cache."""
-        D = np.empty((y.shape[1], self.Dstar.size))
-        gain = np.empty((y.shape[1], self.Dstar.size), dtype=np.float32)
-        for start in range(0, y.shape[1], _TABLE_VOXELS):
-            block = slice(start, start + _TABLE_VOXELS)
-            D[block], gain[block] = self._profile_of_block(np.ascontiguousarray(y[:, block].T, dtype=np.float32))
-        return D, gain
-
-    def _profile_of_block(self, y: Array) -> tuple[Array, Array]:
-        v, n = y.shape[0], self.nodes
-        z1 = y @ self._first
-        z2 = y @ self._second
-        ray = z1 * z1
-        free = z2 * z2
-        free += ray
-        best, height = self._peak(free)
-        if self._f_low == 0:
-            # Without perfusion Dstar has no influence: one column stands for all.
-            ray = np.ascontiguousarray(ray[:, :n])
-        ray_best, ray_height = (np.repeat(x, best.size // x.size) for x in self._peak(ray))
-        z1, z2 = z1.ravel(), z2.ravel()
-        nearest = np.rint(best).astype(int)
-        node = np.arange(best.size) * n + nearest
-        column = np.arange(best.size) % self.Dstar.size * n + nearest
-        z1, z2 = z1.take(node), z2.take(node)
-        overstep = np.maximum(self._outward[0].take(column) * z1 + self._outward[1].take(column) * z2, 0.0)
-        below = z2 < 0
-        height = np.where(below, ray_height, height - overstep * overstep)
-        return self._D_at(np.where(below, ray_best, best)).reshape(v, -1), height.reshape(v, -1)
-
-    def _peak(self, gain: Array) -> tuple[Array, Array]:
-        """Return position (between nodes) and height of the maximum along D of a gain (v, Dstar * D), flattened."""
-        n = self.nodes
-        gain = gain.reshape(-1, n)
-        best = gain.argmax(axis=1)
-        start = np.arange(best.size) * n
-        flat = gain.ravel()
-        if n < 3:
-            return best.astype(float), flat[start + best]
-        middle = np.minimum(np.maximum(best, 1), n - 2)
-        at = start + middle
-        left, centre, right = flat.take(at - 1), flat.take(at), flat.take(at + 1)
-        slope, curvature = 0.5 * (right - left), np.maximum(2 * centre - left - right, 1e-12)
-        offset = np.clip(slope / curvature, -1.0, 1.0)
-        return middle + offset, centre + offset * (slope - 0.5 * curvature * offset)
-
-
 def solve(problem: Problem, y: Array) -> Solution:
     """Find the global minimum of the bounded problem in each voxel.
 
@@ -315,7 +217,7 @@ def solve(problem: Problem, y: Array) -> Solution:
     scale = np.maximum(np.abs(y).max(axis=0), np.finfo(float).tiny)
     y = y / scale
     yy = problem.weights @ (y * y)
-    table = _Table(problem)
+    table = RateTable(problem)
     D, profile = table.profile(y)
     voxels, first = np.arange(yy.size), profile.argmax(axis=1)
     state, converged = _descend(problem, y, yy, D[voxels, first], table.Dstar[first], _FIRST_ITERATIONS)
@@ -343,7 +245,7 @@ def solve_with_D(problem: Problem, y: Array, D: Array) -> Solution:
     y = y / scale
     yy = problem.weights @ (y * y)
     powers = _powers(problem)
-    nodes = np.geomspace(*problem.Dstar, _TABLE_DSTAR)
+    nodes = np.geomspace(*problem.Dstar, DSTAR_NODES)
     costs = [_best_amplitudes(problem, _Moments(problem, powers, y, D, node), yy).cost for node in nodes]
     Dstar = nodes[np.argmin(costs, axis=0)]
     return _solution(*_descend(problem, y, yy, np.clip(D, *problem.D), Dstar, hold_D=True), scale)
@@ -362,7 +264,7 @@ def _powers(problem: Problem) -> Array:
 
 
 def _second_peak(
-    table: _Table, D: Array, profile: Array, first: Array, gain: Array, yy: Array
+    table: RateTable, D: Array, profile: Array, first: Array, gain: Array, yy: Array
 ) -> tuple[Array, Array, Array]:
     """Name the voxels with a second peak of nearly equal gain, and the rates of that peak as a start."""
     v, n = profile.shape
@@ -379,7 +281,7 @@ def _second_peak(
 
 
 def _leave_zero_perfusion(
-    problem: Problem, table: _Table, state: Array, y: Array
+    problem: Problem, table: RateTable, state: Array, y: Array
 ) -> tuple[Array, Array, Array]:
     """Name the voxels at the lower bound of f that a small perfusion of some D* would improve, and that D* as a start.
 
