@@ -62,15 +62,22 @@ class _Moments:
     """Sums over b at given rates: data with each decay, and the decays with each other, for powers 0, 1, 2 of b."""
 
     def __init__(self, problem: Problem, powers: Array, y: Array, D: Array, Dstar: Array) -> None:
+        # The arrays (k, v) are the largest of a step: one spare serves all products, the decays are squared in place.
         b = -problem.b[:, None]
-        slow = np.exp(b * D)
-        fast = np.exp(b * Dstar) if np.ndim(Dstar) else np.repeat(np.exp(b * Dstar), D.size, axis=1)
-        self.p = powers @ (y * slow)
-        self.q = powers @ (y * fast)
-        self.B = powers @ (slow * fast)
+        slow, fast = b * D, b * Dstar
+        if fast.shape != slow.shape:
+            fast = np.repeat(fast, D.size, axis=1)
+        np.exp(slow, out=slow)
+        np.exp(fast, out=fast)
+        product = y * slow
+        self.p = powers @ product
+        np.multiply(y, fast, out=product)
+        self.q = powers @ product
+        np.multiply(slow, fast, out=product)
+        self.B = powers @ product
         np.multiply(slow, slow, out=slow)
-        np.multiply(fast, fast, out=fast)
         self.A = powers @ slow
+        np.multiply(fast, fast, out=fast)
         self.C = powers @ fast
 
 
@@ -127,10 +134,9 @@ def _evaluate(problem: Problem, powers: Array, y: Array, yy: Array, D: Array, et
     best = _best_amplitudes(problem, m, yy)
     a, c = best.a, best.c
     aa, ac, cc = best.inverse
-    slow1 = m.p[1] - a * m.A[1] - c * m.B[1]
-    slow2 = m.p[2] - a * m.A[2] - c * m.B[2]
-    fast1 = m.q[1] - a * m.B[1] - c * m.C[1]
-    fast2 = m.q[2] - a * m.B[2] - c * m.C[2]
+    # Residual times each decay, for the powers 1 and 2 of b.
+    slow1, slow2 = m.p[1:] - a * m.A[1:] - c * m.B[1:]
+    fast1, fast2 = m.q[1:] - a * m.B[1:] - c * m.C[1:]
     # Mixed derivatives of the full problem between the rates (D, P) and the amplitudes (a, c), and their projection.
     aD, cD = slow1 - a * m.A[1], -a * m.B[1]
     aP, cP = -c * m.B[1], fast1 - c * m.C[1]
