@@ -29,9 +29,19 @@ def phantom(name: str, noise: float = 0.0, seed: int = 0, shape=(6, 5, 4)) -> Si
     return SimpleNamespace(truth=truth, signal=np.hypot(signal + noise_arrays[0], noise_arrays[1]))
 
 
-TOLERANCE = {"segmented": 0.06}
+TOLERANCE = {"segmented": 0.06, "bayes_map": 1e-3, "bayes_mrf": 1e-3, "posterior": 2e-3}
 """Relative error allowed without noise. 'segmented' keeps the bias of perfusion that is left above its threshold:
-exp(-200 * 0.03) = 0.25 % of S0, several per cent of a small f."""
+exp(-200 * 0.03) = 0.25 % of S0, several per cent of a small f. A prior pulls with a force of sigma², and those with
+priors assume at least the rounding of single precision as noise, 'posterior' an SNR of some thousand."""
+SCATTER = {"bayes_map": (0.75, 3.0), "bayes_mrf": (0.75, 4.0)}
+"""Claimed / seen spread that is allowed. Those with priors claim the uncertainty about the truth, which is wider than
+the scatter of estimates that a prior has drawn together: in a phantom of one tissue the prior draws as hard as it can.
+"""
+REGION_TEACHES = {"bayes_map", "bayes_mrf", "posterior"}
+"""Estimators that learn from the whole region: a smaller one gives other values inside it, by design."""
+ORDER = {"bayes_mrf": 0.02}
+"""Relative change allowed when the axes are turned round. The half sweeps of a Markov random field then begin with the
+other colour, and they end when a round changes the maps by less than 1 % of their uncertainty."""
 
 
 def recovers_the_noise_free_phantom(name: str) -> None:
@@ -40,7 +50,7 @@ def recovers_the_noise_free_phantom(name: str) -> None:
     for key, truth in case.truth.items():
         np.testing.assert_allclose(result.maps[key], truth, rtol=TOLERANCE.get(name, 1e-4), err_msg=key)
     assert (result.status == Status.OK).all()
-    assert (result.residual <= (0.02 if name == "segmented" else 1e-5) * case.truth["S0"]).all()
+    assert (result.residual <= {"segmented": 0.02, "posterior": 2e-4}.get(name, 1e-5) * case.truth["S0"]).all()
 
 
 def gives_every_parameter_with_unit_shape_and_provenance(name: str) -> None:
@@ -65,17 +75,23 @@ def has_errors_of_the_size_of_the_scatter(name: str) -> None:
     result = create(name).fit(signal, PROTOCOL)
     for key in result.errors:
         claimed, seen = np.nanmedian(result.errors[key]), np.nanstd(result.maps[key])
-        assert 0.75 < claimed / seen < 1.25, f"{key}: claims {claimed:g}, scatters by {seen:g}"
+        low, high = SCATTER.get(name, (0.75, 1.25))
+        assert low < claimed / seen < high, f"{key}: claims {claimed:g}, scatters by {seen:g}"
 
 
 def leaves_voxels_outside_the_mask_alone(name: str) -> None:
     case = phantom(name, noise=5)
     mask = np.zeros(case.signal.shape[:3], bool)
     mask[1:3, 2:4, 1] = True
-    part, whole = create(name).fit(case.signal, PROTOCOL, mask), create(name).fit(case.signal, PROTOCOL)
+    # The noise level is told, because one that is estimated depends on the region as well.
+    known = Acquisition(PROTOCOL.bvalues, sigma=5.0)
+    part, whole = create(name).fit(case.signal, known, mask), create(name).fit(case.signal, known)
     assert (part.status[~mask] == Status.OUTSIDE).all()
     for key in part.maps:
         assert np.isnan(part.maps[key][~mask]).all()
+        assert np.isfinite(part.maps[key][mask]).all()
+        if name in REGION_TEACHES:
+            continue
         np.testing.assert_allclose(part.maps[key][mask], whole.maps[key][mask], rtol=1e-5)
 
 
@@ -85,7 +101,7 @@ def does_not_care_for_the_order_of_voxels_or_of_memory(name: str) -> None:
     back = create(name).fit(case.signal[::-1, :, ::-1], PROTOCOL)
     fortran = create(name).fit(np.asfortranarray(case.signal), PROTOCOL)
     for key in there.maps:
-        np.testing.assert_allclose(back.maps[key][::-1, :, ::-1], there.maps[key], rtol=1e-5)
+        np.testing.assert_allclose(back.maps[key][::-1, :, ::-1], there.maps[key], rtol=ORDER.get(name, 1e-5))
         np.testing.assert_allclose(fortran.maps[key], there.maps[key], rtol=1e-5)
 
 

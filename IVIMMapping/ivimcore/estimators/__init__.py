@@ -1,6 +1,6 @@
 """The estimators, behind one interface; importing this package registers all of them."""
 
-from . import adc, nlls, segmented
+from . import adc, bayes, mle, mrf, nlls, posterior, segmented
 from .base import Estimator, Option, Problem
 from .registry import available, create, describe
 from .result import SENTENCES, FitResult, Status
@@ -14,8 +14,12 @@ __all__ = [
     "Status",
     "adc",
     "available",
+    "bayes",
     "create",
     "describe",
+    "mle",
+    "mrf",
     "nlls",
+    "posterior",
     "segmented",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -38,9 +39,10 @@ class Problem(str):
 
 @dataclass(frozen=True)
 class Option:
-    """One option of an estimator: name, kind ('number', 'choice', 'flag', 'bounds'), unit, default, one sentence.
+    """One option of an estimator: name, kind ('number', 'choice', 'flag', 'bounds', 'file'), unit, default, one sentence.
 
-    `choices` lists the values of a choice; `lower` and `upper` limit a number.
+    `choices` lists the values of a choice, or the words that a number may be instead; `lower` and `upper` limit a
+    number.
     """
 
     name: str
@@ -68,10 +70,17 @@ class Option:
             return value
         if self.kind == "bounds":
             return _check_bounds(self.name, value)
+        if self.kind == "file":
+            if not isinstance(value, str | os.PathLike):
+                raise InputError(f"Option '{self.name}' is the path of a file, not '{value}'.")
+            return os.fspath(value)
+        if self.choices and value in self.choices:
+            return value
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise InputError(f"Option '{self.name}' needs a number, not '{value}'.") from None
+            words = "".join(f" or '{word}'" for word in self.choices)
+            raise InputError(f"Option '{self.name}' needs a number{words}, not '{value}'.") from None
         low = -np.inf if self.lower is None else self.lower
         high = np.inf if self.upper is None else self.upper
         if not low <= number <= high:

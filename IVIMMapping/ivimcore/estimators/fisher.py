@@ -19,14 +19,16 @@ def standard_deviations(
     (Kay, Fundamentals of Statistical Signal Processing I, 3.9). A parameter that is held (at a bound, or by choice) is
     taken as known: it has no standard deviation, and those of the others are conditional on it.
 
-    Arguments: `b` (k,) [s/mm²]; `weights` (k,) images averaged into each; `values` of KEYS (v,) in stored units;
-    `variance` (v,) of the noise of one image [signal units²]; `free` of KEYS, bool (v,) or scalar.
+    Arguments: `b` (k,) [s/mm²]; `weights` (k,) images averaged into each, or (k, v) times the information of each on
+    its signal relative to Gaussian noise; `values` of KEYS (v,) in stored units; `variance` (v,) of the noise of one
+    image [signal units²]; `free` of KEYS, bool (v,) or scalar.
     Returns: KEYS -> standard deviation (v,), NaN where held or where the information matrix is singular.
     """
     S0, D, f, Dstar = (values[key] for key in KEYS)
     # Rates times 1e3 and b divided by it keep the matrix near one.
-    powers = weights * np.vander(b / 1e3, 3, increasing=True).T
-    slow, fast = np.exp(-b[:, None] * D), np.exp(-b[:, None] * Dstar)
+    powers = np.vander(b / 1e3, 3, increasing=True).T
+    root = np.sqrt(weights if np.ndim(weights) == 2 else weights[:, None])
+    slow, fast = root * np.exp(-b[:, None] * D), root * np.exp(-b[:, None] * Dstar)
     A, B, C = powers @ (slow * slow), powers @ (slow * fast), powers @ (fast * fast)
     a, c, g = S0 * (1 - f), S0 * f, 1 - f
     # In the order S0, f, D, Dstar: what is linear in the signal, then the rates.

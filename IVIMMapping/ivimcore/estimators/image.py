@@ -7,10 +7,10 @@ import platform
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,13 +31,51 @@ enough for steady progress, quick cancelling and little memory."""
 class VoxelFit:
     """What a method returns for a list of voxels: every array (v,), in stored units.
 
-    `maps` and `errors` by parameter key; `rmse` root mean square over the images used [signal units]; `status` codes.
+    `maps` and `errors` by parameter key; `rmse` root mean square over the images used [signal units]; `status` codes;
+    `extras` further maps by key.
     """
 
     maps: dict[str, Array]
     errors: dict[str, Array]
     rmse: Array
     status: Array
+    extras: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass
+class FlatMaps:
+    """The result of a fit while it is being filled: every array over all voxels of the volume, flat."""
+
+    maps: dict[str, Array]
+    errors: dict[str, Array]
+    extras: dict[str, Array]
+    rmse: Array
+    status: Array
+
+    @classmethod
+    def empty(cls, estimator: VoxelwiseEstimator, count: int) -> FlatMaps:
+        """Make room for the maps of an estimator: NaN, and outside the region."""
+        new = lambda keys: {key: np.full(count, np.nan, dtype=np.float32) for key in keys}  # noqa: E731
+        return cls(
+            new(estimator.parameters), new(estimator.error_keys), new(estimator.extra_keys()),
+            np.full(count, np.nan, dtype=np.float32), np.full(count, Status.OUTSIDE, dtype=np.uint8),
+        )
+
+    def put(self, target: Array, fit: VoxelFit) -> None:
+        """Write the result of some voxels to their places (v,)."""
+        for mine, theirs in ((self.maps, fit.maps), (self.errors, fit.errors), (self.extras, fit.extras)):
+            for key, values in theirs.items():
+                mine[key][target] = values
+        self.rmse[target] = fit.rmse
+        self.status[target] = fit.status
+
+    def result(self, shape: tuple[int, ...], order: str, about: dict[str, Any]) -> FitResult:
+        """Return the maps as volumes of a shape in memory order "C" or "F", with their provenance."""
+        volumes = lambda table: {key: array.reshape(shape, order=order) for key, array in table.items()}  # noqa: E731
+        return FitResult(
+            maps=volumes(self.maps), errors=volumes(self.errors), residual=self.rmse.reshape(shape, order=order),
+            status=self.status.reshape(shape, order=order), provenance=about, extras=volumes(self.extras),
+        )
 
 
 class VoxelwiseEstimator(Estimator):
@@ -47,6 +85,10 @@ class VoxelwiseEstimator(Estimator):
     """
 
     error_keys: tuple[str, ...] = ()
+
+    def extra_keys(self) -> tuple[str, ...]:
+        """Keys of the further maps that this estimator gives with its options."""
+        return ()
 
     @abstractmethod
     def fit_voxels(self, signal: Array, acquisition: Acquisition) -> VoxelFit:
@@ -61,24 +103,25 @@ class VoxelwiseEstimator(Estimator):
         threads: int | None = None,
     ) -> FitResult:
         """Estimate every voxel of a volume; see `Estimator.fit`. `threads` limits the cores used, None takes all."""
-        signal = np.asarray(signal)
-        voxels, shape = _check(self, signal, acquisition, mask)
-        order = "F" if signal.flags.f_contiguous and not signal.flags.c_contiguous else "C"
-        rows = signal.reshape(-1, signal.shape[-1], order=order)
-        if order == "F":
-            voxels = voxels if mask is None else _indices(mask.ravel(order="F"))
+        rows, voxels, shape, order = flatten(self, signal, acquisition, mask)
         began = time.perf_counter()
-        flat = _empty(self.parameters, self.error_keys, rows.shape[0])
+        flat = FlatMaps.empty(self, rows.shape[0])
         _run(self, rows, acquisition, voxels, flat, progress, threads or os.cpu_count() or 1)
-        maps, errors, rmse, status = flat
-        volume = lambda array: array.reshape(shape, order=order)  # noqa: E731
-        return FitResult(
-            maps={key: volume(array) for key, array in maps.items()},
-            errors={key: volume(array) for key, array in errors.items()},
-            residual=volume(rmse),
-            status=volume(status),
-            provenance=provenance(self, acquisition, voxels.size, time.perf_counter() - began),
-        )
+        return flat.result(shape, order, provenance(self, acquisition, voxels.size, time.perf_counter() - began))
+
+
+def flatten(
+    estimator: Estimator, signal: Array, acquisition: Acquisition, mask: Array | None
+) -> tuple[Array, Array, tuple[int, ...], str]:
+    """Refuse what cannot be fitted; return the signal as rows (v, n), the flat indices of the voxels to fit, the shape
+    of the volume and the memory order "C" or "F" of the rows, which avoids a copy of the series."""
+    signal = np.asarray(signal)
+    voxels, shape = _check(estimator, signal, acquisition, mask)
+    order = "F" if signal.flags.f_contiguous and not signal.flags.c_contiguous else "C"
+    rows = signal.reshape(-1, signal.shape[-1], order=order)
+    if order == "F":
+        voxels = voxels if mask is None else _indices((np.asarray(mask) != 0).ravel(order="F"))
+    return rows, voxels, shape, order
 
 
 def _check(
@@ -110,71 +153,73 @@ def _indices(mask: Array) -> Array:
     return np.flatnonzero(mask).astype(np.int32)
 
 
-def _empty(
-    keys: tuple[str, ...], error_keys: tuple[str, ...], count: int
-) -> tuple[dict[str, Array], dict[str, Array], Array, Array]:
-    nan = lambda: np.full(count, np.nan, dtype=np.float32)  # noqa: E731
-    status = np.full(count, Status.OUTSIDE, dtype=np.uint8)
-    return {key: nan() for key in keys}, {key: nan() for key in error_keys}, nan(), status
+def usable(signal: Array) -> Array:
+    """Say of each voxel of a signal (v, n) whether it can be fitted: codes of `Status` (v,)."""
+    code = np.full(signal.shape[0], Status.OK, dtype=np.uint8)
+    finite = np.isfinite(signal).all(axis=1)
+    code[~finite] = Status.NOT_FINITE
+    code[finite & ~signal.any(axis=1)] = Status.NO_SIGNAL
+    return code
 
 
 def _run(
-    estimator: VoxelwiseEstimator, rows: Array, acquisition: Acquisition, voxels: Array, flat: tuple,
+    estimator: VoxelwiseEstimator, rows: Array, acquisition: Acquisition, voxels: Array, flat: FlatMaps,
     progress: Progress, threads: int,
 ) -> None:
     """Fit all voxels in chunks over threads; results are written in place, so their order does not matter."""
-    maps, errors, rmse, status = flat
     size = max(256, CHUNK_VALUES // rows.shape[1])
-    chunks = [voxels[start : start + size] for start in range(0, voxels.size, size)]
-    stop = threading.Event()
 
     def work(chunk: Array) -> int:
-        if stop.is_set():
-            return 0
         signal = rows[chunk].astype(np.float64)
-        code = np.full(chunk.size, Status.OK, dtype=np.uint8)
-        finite = np.isfinite(signal).all(axis=1)
-        code[~finite] = Status.NOT_FINITE
-        code[finite & ~signal.any(axis=1)] = Status.NO_SIGNAL
+        code = usable(signal)
         good = code == Status.OK
+        flat.status[chunk] = code
         if good.any():
-            fit = estimator.fit_voxels(signal if good.all() else signal[good], acquisition)
-            code[good] = fit.status
-            target = chunk[good]
-            for key, values in fit.maps.items():
-                maps[key][target] = values
-            for key, values in fit.errors.items():
-                errors[key][target] = values
-            rmse[target] = fit.rmse
-        status[chunk] = code
+            flat.put(chunk[good], estimator.fit_voxels(signal if good.all() else signal[good], acquisition))
         return chunk.size
 
+    chunks = [voxels[start : start + size] for start in range(0, voxels.size, size)]
+    over_threads(chunks, work, threads, lambda done: progress(done, voxels.size))
+
+
+def over_threads(
+    tasks: Iterable[Any], work: Callable[[Any], int], threads: int, report: Callable[[int], bool | None]
+) -> None:
+    """Do tasks in threads; linear algebra keeps to one core in each.
+
+    Arguments: `work` does one task and returns how much it was; `report` is called in this thread with the sum so far,
+    first with 0, and stops everything by returning False. Raises Cancelled then, and whatever a task raises.
+    """
+    stop = threading.Event()
+
+    def guarded(task: Any) -> int:
+        return 0 if stop.is_set() else work(task)
+
+    def tell(done: int) -> None:
+        if report(done) is False:
+            stop.set()
+            raise Cancelled("The fit was stopped; nothing was written.")
+
     done = 0
-    _report(progress, done, voxels.size, stop)
+    tell(done)
     with _one_thread_per_product(threads), ThreadPoolExecutor(threads) as pool:
         pending = set()
         try:
-            waiting: Iterator[Array] = iter(chunks)
-            for chunk in waiting:
-                pending.add(pool.submit(work, chunk))
+            waiting: Iterator[Any] = iter(tasks)
+            for task in waiting:
+                pending.add(pool.submit(guarded, task))
                 if len(pending) < 2 * threads:
                     continue
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 done += sum(future.result() for future in finished)
-                _report(progress, done, voxels.size, stop)
+                tell(done)
             while pending:
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 done += sum(future.result() for future in finished)
-                _report(progress, done, voxels.size, stop)
+                tell(done)
         except BaseException:
             stop.set()
             raise
-
-
-def _report(progress: Progress, done: int, total: int, stop: threading.Event) -> None:
-    if progress(done, total) is False:
-        stop.set()
-        raise Cancelled("The fit was stopped; nothing was written.")
 
 
 @contextmanager

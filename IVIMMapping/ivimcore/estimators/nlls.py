@@ -11,6 +11,7 @@ from ..physics.parameters import Bounds
 from .base import Array, Problem, bounds_option, describe_bvalues, effective_bounds, organ_option
 from .fisher import KEYS, standard_deviations
 from .image import VoxelFit, VoxelwiseEstimator
+from .profile import errors_option, gaussian_profile
 from .registry import register
 from .result import POOR, Status
 from .variable_projection import UNIT, solve
@@ -55,6 +56,7 @@ class NonLinearLeastSquares(VoxelwiseEstimator):
 
     organ: str = organ_option()
     bounds: dict[str, Bounds] = bounds_option()
+    errors: str = errors_option()
 
     def problems(self, acquisition: Acquisition) -> list[Problem]:
         """Say why this acquisition cannot be fitted, and what a person should know."""
@@ -71,27 +73,37 @@ class NonLinearLeastSquares(VoxelwiseEstimator):
         with np.errstate(invalid="ignore", divide="ignore"):
             f = solution.c / S0
         values = {"S0": S0, "D": solution.D * UNIT, "f": f, "Dstar": solution.Dstar * UNIT}
-        return finish(values, bounds, solution.converged, 2 * solution.cost + within, acquisition, b, weights)
+        squares = np.maximum(2 * solution.cost + within, 0.0)
+        errors = None
+        if self.errors == "profile":
+            variance = noise_variance(squares, held(values, bounds)[2], acquisition)
+            errors = gaussian_profile(b, weights, y, values, variance, bounds)
+        return finish(values, bounds, solution.converged, squares, acquisition, b, weights, errors=errors)
 
 
 def finish(
     values: dict[str, Array], bounds: dict[str, Bounds], converged: Array, squares: Array, acquisition: Acquisition,
-    b: Array, weights: Array,
+    b: Array, weights: Array, variance: Array | None = None, errors: dict[str, Array] | None = None,
 ) -> VoxelFit:
-    """Turn a least-squares solution into a VoxelFit: standard deviations, residual, status.
+    """Turn a solution into a VoxelFit: standard deviations, residual, status.
 
     Arguments: `values` of S0, D, f, Dstar (v,) in stored units; `bounds` of D, f, Dstar; `converged` (v,);
-    `squares` (v,) sum of squared residuals over all images; `b` (k,) and `weights` (k,) as the fit used them.
+    `squares` (v,) sum of squared residuals over all images; `b` (k,) as the fit used them, and the information of its
+    images `weights` (k,) or (k, v) as `standard_deviations` wants it; `variance` (v,) of one image instead of the known
+    or that of the residuals; `errors` (v,) of KEYS instead of those of the Fisher information.
     """
     squares = np.maximum(squares, 0.0)
     at_bound, no_perfusion, free = held(values, bounds)
-    variance = noise_variance(squares, free, acquisition)
-    errors = standard_deviations(b, weights, values, variance, free)
+    if errors is None:
+        if variance is None:
+            variance = noise_variance(squares, free, acquisition)
+        errors = standard_deviations(b, weights, values, variance, free)
     status = np.full(squares.size, Status.OK, dtype=np.uint8)
     status[at_bound] = Status.AT_BOUND
     status[~converged] = Status.NOT_CONVERGED
     status[no_perfusion] = Status.NO_PERFUSION
     values["Dstar"] = np.where(no_perfusion, np.nan, values["Dstar"])
+    errors["Dstar"] = np.where(no_perfusion, np.nan, errors["Dstar"])
     empty = ~(values["S0"] > 0)
     rmse = np.where(empty, np.nan, np.sqrt(squares / acquisition.count))
     status[rmse > POOR * values["S0"]] = Status.POOR_FIT
@@ -103,7 +115,7 @@ def finish(
 
 
 def held(values: dict[str, Array], bounds: dict[str, Bounds]) -> tuple[Array, Array, dict[str, Array]]:
-    """Say which voxels lie at a bound (v,), which show no perfusion (v,), which parameters are free: KEYS -> (v,)."""
+    """Say which voxels lie at a bound (v,), which show no perfusion (v,), and what is free: KEYS -> (v,)."""
     free = {"S0": np.ones(values["S0"].shape, dtype=bool)}
     at_bound = np.zeros(values["S0"].shape, dtype=bool)
     for key, (low, high) in bounds.items():

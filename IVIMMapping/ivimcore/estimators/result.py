@@ -53,7 +53,8 @@ class FitResult:
     `maps`: parameter key -> (x, y, z) float32, in the stored units of `ivimcore.physics.parameters`, NaN where there
     is no value; `errors`: standard deviations of the same keys, where the estimator has them; `residual`: (x, y, z)
     root mean square of measured minus fitted signal over the images used [signal units]; `status`: (x, y, z) uint8
-    of `Status`; `provenance`: estimator, options, b-values used, versions, time.
+    of `Status`; `provenance`: estimator, options, b-values used, versions, time; `extras`: further maps (x, y, z)
+    float32, described in `ivimcore.physics.parameters.EXTRAS`.
     """
 
     maps: dict[str, Array]
@@ -61,10 +62,12 @@ class FitResult:
     residual: Array
     status: Array
     provenance: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Array] = field(default_factory=dict)
 
     def all_maps(self) -> dict[str, Array]:
-        """Every float map under the name of its output file: parameters, `rmse`, and `<key>_sd`."""
-        return {**self.maps, "rmse": self.residual, **{f"{key}_sd": error for key, error in self.errors.items()}}
+        """Every float map under the name of its output file: parameters, `rmse`, `<key>_sd`, and the extras."""
+        deviations = {f"{key}_sd": error for key, error in self.errors.items()}
+        return {**self.maps, "rmse": self.residual, **deviations, **self.extras}
 
     def status_counts(self) -> dict[str, int]:
         """Number of voxels for each sentence that occurs, outside the region left out."""

@@ -8,7 +8,7 @@ Codes are those of the DICOM diffusion model parameters (CID 7272) and of UCUM.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Bounds = tuple[float, float]
 
@@ -92,3 +92,38 @@ PARAMETERS: dict[str, Parameter] = {parameter.key: parameter for parameter in _T
 
 PERFUSION_EXISTS = 0.05
 """Smallest f [1] at which D* is meaningful; statistics of D* leave out voxels below it (Kaandorp et al. 2021)."""
+
+
+def _share(key: str, symbol: str, description: str, colors: str, display_range: Bounds = (0.0, 100.0)) -> Parameter:
+    return Parameter(
+        key, symbol, description, "1", "%", 1e2, display_range, (0.0, 1.0), None,
+        (key, "99IVIM", description.split(":")[0]), _NO_UNITS, colors,
+    )
+
+
+def _limit(key: str, end: str) -> Parameter:
+    shown = PARAMETERS[key]
+    return replace(
+        shown, key=f"{key}_{end}", symbol=f"{shown.symbol} {end}", typical=None,
+        description=f"{'lower' if end == 'low' else 'upper'} end of the credible interval of {shown.symbol}",
+    )
+
+
+_EXTRA_TABLE = (
+    *(
+        _share(
+            f"{key}_info", f"information on {PARAMETERS[key].symbol}",
+            "1 - posterior variance / prior variance: what the signal of the voxel said beyond the prior", "Grey",
+        )
+        for key in ("D", "f", "Dstar")
+    ),
+    _share("f_probability", "P(f > 5 %)", "probability that f exceeds 0.05, where D* has a meaning", "IVIM Perfusion"),
+    Parameter(
+        "rho_Dstar_f", "ρ(D*, f)", "correlation of D* and f in the posterior of the voxel", "1", "1", 1.0, (-1.0, 1.0),
+        (-1.0, 1.0), None, ("correlation", "99IVIM", "Correlation coefficient"), _NO_UNITS, "Grey",
+    ),
+    *(_limit(key, end) for key in ("D", "f", "Dstar") for end in ("low", "high")),
+)
+
+EXTRAS: dict[str, Parameter] = {parameter.key: parameter for parameter in _EXTRA_TABLE}
+"""Maps beside the parameters that an estimator with a posterior gives, by key."""

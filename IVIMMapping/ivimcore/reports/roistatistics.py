@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data.series import DwiSeries, Geometry
 from ..errors import InputError
-from ..physics.parameters import PARAMETERS, PERFUSION_EXISTS
+from ..physics.parameters import EXTRAS, PARAMETERS, PERFUSION_EXISTS
 from ..physics.signal import biexponential, monoexponential
 
 Array = np.ndarray
@@ -126,7 +126,7 @@ def region_statistics(
 
 def unit_of(key: str) -> str:
     """Return the stored unit of a map, '' for an unknown one; `D_sd` has the unit of `D`."""
-    parameter = PARAMETERS.get(key.removesuffix("_sd"))
+    parameter = PARAMETERS.get(key.removesuffix("_sd")) or EXTRAS.get(key)
     return parameter.unit if parameter else ""
 
 

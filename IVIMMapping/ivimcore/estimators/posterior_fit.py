@@ -1,0 +1,290 @@
+"""The work behind the estimator `posterior`: chunks of voxels, tiles of an image, learning from a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..errors import Cancelled
+from ..physics.acquisition import Acquisition
+from ..physics.parameters import Bounds
+from . import learning
+from .grid import KEYS, Grid, make_grid
+from .image import FlatMaps, VoxelFit, usable
+from .nlls import merge_repeats
+from .noisefloor import correct
+from .priors import Prior, describe
+from .quadrature import Data, blocks, prepare, profile
+from .refinement import LogRatio, refine
+from .result import POOR, Status
+from .summary import Summary, summarise
+
+Array = np.ndarray
+TILE_BYTES = 16 << 20
+"""Bytes that the posteriors of one tile take in coarse cells; a few copies of it are alive in each thread."""
+
+
+@dataclass(eq=False)
+class Plan:
+    """What all voxels of a fit share: `options` is the estimator, `local` the radius of a local prior or None."""
+
+    acquisition: Acquisition
+    b: Array
+    counts: Array
+    bounds: dict[str, Bounds]
+    sigma: float | None
+    options: Any
+    about: dict[str, Any]
+    warnings: list[str]
+    local: tuple[int, int, int] | None = None
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The nodes for these b-values and bounds."""
+        return make_grid(self.b, self.counts, self.bounds)
+
+    def set_prior(self, prior: Prior) -> None:
+        """Use a prior for all voxels from now on."""
+        self.prior = prior
+        self.mass = self.grid.flatten(prior.mass)
+        tiny = self.mass[self.mass > 0].min()
+        self.log_mass = (np.log(np.maximum(self.mass, tiny * 1e-12)) - np.log(self.grid.length)).astype(np.float32)
+        self.log_mass -= self.log_mass.max()
+        ratio = prior.mass / self.grid.unflatten(self.grid.volume)
+        self._log_ratio = np.log(np.maximum(ratio, ratio.max() * 1e-30))
+        self.is_uniform = prior.kind == "uniform"
+
+    def without_neighbours(self) -> None:
+        """Give up a local prior for want of neighbours, and say so."""
+        self.local = None
+        self.about["prior"] = describe(self.prior)
+        self.warnings.append(
+            "The voxels of the region have hardly any neighbours, so that no local prior can be learned: the broad one "
+            "was used."
+        )
+
+    @property
+    def log_ratio(self) -> LogRatio | None:
+        """Logarithm of prior over uniform at nodes, for the refinement."""
+        if self.is_uniform:
+            return None
+        return lambda at, index: self._log_ratio[index[0], index[1], index[2]]
+
+    @cached_property
+    def log_volume(self) -> Array:
+        """Logarithm of the uniform prior of each node minus ln |m| (g,) float32."""
+        return np.log(np.abs(self.grid.volume) / self.grid.length).astype(np.float32)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Quantiles that are needed."""
+        half = self.options.interval / 2
+        ends = (0.5 - half, 0.5 + half) if half > 0 else ()
+        return (*ends, 0.5) if self.options.point == "median" else ends
+
+    def data(self, signal: Array) -> tuple[Data, Array, Array]:
+        """Make voxels (v, n) ready; also return their means (v, k) at each b, and sums of squares about them (v,)."""
+        _, _, y, within = merge_repeats(signal, self.acquisition)
+        y = np.ascontiguousarray(y.T)
+        used = y
+        if self.sigma is not None and self.options.noise_model == "rician":
+            used = correct(y, within, self.grid, self.sigma, self.acquisition.count)
+        return prepare(used, within, self.grid, self.sigma, self.acquisition.count), y, within
+
+
+def fit_chunk(plan: Plan, signal: Array, ratio: Array | None = None) -> VoxelFit:
+    """Fit voxels (v, n) with the prior of the plan, or with one of their own.
+
+    Arguments: `ratio` (v, coarse D, cell) float32 prior of each voxel over that of the plan.
+    """
+    data, y, within = plan.data(signal)
+    grid = plan.grid
+    first, last, _ = profile(data, grid)
+    summary = Summary.empty(len(signal), plan.levels)
+    layers, inside, cells = grid.shape
+    for block in blocks(data, grid, plan.log_mass, first, last):
+        if ratio is not None:
+            weight = block.weight.reshape(block.voxels.size, -1, inside, cells)
+            weight *= learning.between_layers(ratio[block.voxels], grid, block.layers)[:, :, None, :]
+        summarise(block, data, grid, summary, plan.options.point == "mode")
+    sharp = np.flatnonzero(np.isfinite(summary.centre[:, 0]))
+    if sharp.size:
+        if ratio is not None or not plan.is_uniform:
+            _start_from_likelihood(plan, data, sharp, first, last, summary)
+        refine(data, grid, plan.log_ratio if ratio is None else _log_ratio(plan, ratio), sharp, summary)
+    return _finish(plan, summary, y, within, _prior_variance(plan, ratio, len(signal)))
+
+
+def _start_from_likelihood(
+    plan: Plan, data: Data, sharp: Array, first: Array, last: Array, summary: Summary
+) -> None:
+    """Replace centre and spread of the voxels to be refined by those under a uniform prior."""
+    some = data.take(sharp)
+    # All of these shall be given a centre and a spread, also those that only the prior makes narrow.
+    some.blur = np.full(sharp.size, 0.5)
+    alone = Summary.empty(sharp.size, ())
+    for block in blocks(some, plan.grid, plan.log_volume, first[sharp], last[sharp]):
+        summarise(block, some, plan.grid, alone, False)
+    summary.centre[sharp], summary.spread[sharp] = alone.centre, alone.spread
+
+
+def _log_ratio(plan: Plan, ratio: Array) -> LogRatio:
+    """Give the prior of each voxel at nodes of the refinement: that of the coarse cell they lie in."""
+    grid = plan.grid
+    cell = np.empty((grid.axes[1].nodes.size, grid.axes[2].nodes.size), dtype=int)
+    cell[grid.plane[0], grid.plane[1]] = np.arange(grid.plane.shape[1]) % grid.shape[2]
+    broad = plan.log_ratio
+
+    def at_nodes(at: Array, index: Any) -> Array:
+        log = np.log(ratio[at[:, None], index[0] // grid.axes[0].group, cell[index[1], index[2]]])
+        return log if broad is None else log + broad(at, index)
+
+    return at_nodes
+
+
+def _prior_variance(plan: Plan, ratio: Array | None, voxels: int) -> dict[str, Array]:
+    """Variance of the prior of each voxel, by key (v,)."""
+    if ratio is None:
+        return {key: np.full(voxels, sd**2) for key, (_, sd) in plan.prior.moments().items()}
+    grid = plan.grid
+    found = {}
+    flat = ratio.reshape(voxels, -1)
+    total = flat @ grid.cells(plan.mass).reshape(-1).astype(np.float32)
+    for axis, index in zip(grid.axes, range(3), strict=True):
+        shape = [1, 1, 1]
+        shape[index] = -1
+        value = np.broadcast_to(axis.nodes.reshape(shape), [a.nodes.size for a in grid.axes])
+        centre = float((value * plan.prior.mass).sum())
+        scaled = grid.flatten(value) - centre
+        # The broad mean is taken off first, so that single precision is enough for the variance.
+        one, two = (flat @ grid.cells(plan.mass * scaled**n).reshape(-1).astype(np.float32) / total for n in (1, 2))
+        found[axis.key] = np.maximum(two - one.astype(float) ** 2, 0.0)
+    return found
+
+
+def _finish(plan: Plan, summary: Summary, y: Array, within: Array, prior_variance: dict[str, Array]) -> VoxelFit:
+    """Turn a summary into maps, errors, extras, residual and status."""
+    options = plan.options
+    if options.point == "mean":
+        values = dict(summary.mean)
+    else:
+        median = options.point == "median"
+        values = {key: summary.quantiles[key][:, -1] if median else summary.mode[key] for key in KEYS}
+    curve = (1 - values["f"])[:, None] * np.exp(-values["D"][:, None] * plan.b)
+    curve += values["f"][:, None] * np.exp(-values["Dstar"][:, None] * plan.b)
+    best = ((y * curve) @ plan.counts) / ((curve * curve) @ plan.counts)
+    if options.point != "mean":
+        values["S0"] = best
+    empty = ~(summary.mean["S0"] > 0) | ~np.isfinite(values["D"])
+    squares = within + ((y - best[:, None] * curve) ** 2) @ plan.counts
+    rmse = np.sqrt(np.maximum(squares, 0.0) / plan.acquisition.count)
+    status = np.full(rmse.size, Status.OK, dtype=np.uint8)
+    status[rmse > POOR * np.maximum(values["S0"], 0)] = Status.POOR_FIT
+    status[empty] = Status.NO_DECAY
+    extras: dict[str, Array] = {}
+    for key in KEYS:
+        variance = prior_variance[key]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            known = 1 - summary.sd[key] ** 2 / variance
+        extras[f"{key}_info"] = np.where(variance > 0, np.clip(known, 0.0, 1.0), np.nan)
+    extras["f_probability"], extras["rho_Dstar_f"] = summary.f_probability, summary.rho
+    if options.interval > 0:
+        for key in KEYS:
+            extras[f"{key}_low"], extras[f"{key}_high"] = summary.quantiles[key][:, 0], summary.quantiles[key][:, 1]
+    for table in (values, summary.sd, extras):
+        for key in table:
+            table[key] = np.where(empty, np.nan, table[key])
+    return VoxelFit(values, summary.sd, np.where(empty, np.nan, rmse), status, extras)
+
+
+def learn_prior(plan: Plan, rows: Array, good: Array, tell: Callable[[float], Any]) -> Prior:
+    """Learn the prior of a region from a seeded sample of its usable voxels.
+
+    Arguments: `rows` (v, n) signal; `good` indices of usable voxels. Raises Cancelled where `tell` returns False.
+    """
+    options = plan.options
+    chosen = good
+    if good.size > options.sample:
+        chosen = np.sort(np.random.default_rng(int(options.seed)).choice(good, int(options.sample), replace=False))
+
+    def stop(share: float) -> None:
+        if tell(share) is False:
+            raise Cancelled("The fit was stopped; nothing was written.")
+
+    data, _, _ = plan.data(rows[chosen].astype(float))
+    mass, history = learning.learn(data, plan.grid, plan.mass, int(options.rounds), options.floor, stop)
+    about = {
+        "voxels": int(chosen.size), "rounds": int(options.rounds), "floor": options.floor, "seed": int(options.seed),
+        "bvalues": [float(b) for b in plan.b], "organ": options.organ, "sigma": plan.sigma,
+        "log_evidence": [round(history[0], 6), round(history[-1], 6)],
+    }
+    return Prior("learned", plan.prior.edges, plan.grid.unflatten(mass), about)
+
+
+def neighbours(region: Array, radius: tuple[int, int, int]) -> float:
+    """Count the neighbours that the voxels of a region (x, y, z) of bool have inside it, on average."""
+    inside = region.astype(np.float32)
+    return float((learning.window_sum(inside, radius) - inside)[region].mean())
+
+
+def tiles(plan: Plan, inside: Array) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut the region (x, y, z) into pieces whose posteriors fit into memory; slices without voxels are left out."""
+    per_voxel = 4 * int(np.prod(plan.grid.cell_shape))
+    x_any, y_any = np.flatnonzero(inside.any(axis=(1, 2))), np.flatnonzero(inside.any(axis=(0, 2)))
+    columns = slice(int(y_any[0]), int(y_any[-1]) + 1)
+    width = max(4, TILE_BYTES // (per_voxel * (columns.stop - columns.start)))
+    for z in np.flatnonzero(inside.any(axis=(0, 1))):
+        for start in range(int(x_any[0]), int(x_any[-1]) + 1, width):
+            part = slice(start, min(start + width, int(x_any[-1]) + 1))
+            if inside[part, columns, z].any():
+                yield part, columns, slice(int(z), int(z) + 1)
+
+
+def fit_tile(
+    plan: Plan, rows: Array, index: Array, inside: Array, tile: tuple[slice, slice, slice], flat: FlatMaps
+) -> int:
+    """Fit one tile, each voxel with the prior of its neighbours; returns the number of voxels.
+
+    Arguments: `rows` (v, n) signal; `index` (x, y, z) row of each voxel; `inside` (v,) of bool the region; `flat`
+    receives the result.
+    """
+    radius, rounds = plan.local, int(plan.options.local_rounds)
+    halo = tuple(reach * rounds for reach in radius)
+    wide = tuple(
+        slice(max(part.start - reach, 0), min(part.stop + reach, size))
+        for part, reach, size in zip(tile, halo, index.shape, strict=True)
+    )
+    around = index[wide]
+    present = inside[around]
+    signal = rows[around[present]].astype(float)
+    code = usable(signal)
+    good = code == Status.OK
+    present[present] = good
+    grid = plan.grid
+    count = int(np.prod(grid.cell_shape))
+    posterior = np.zeros((*around.shape, count), dtype=np.float32)
+    # Background is fitted like all else, but teaches nobody.
+    teacher = present.copy()
+    teacher[present] = learning.teaches(signal[good], plan.sigma)
+    if teacher.any():
+        data, _, _ = plan.data(rows[around[teacher]].astype(float))
+        posterior[teacher] = learning.cell_posteriors(data, grid, plan.log_mass).reshape(-1, count)
+    broad = grid.cells(plan.mass).reshape(-1)
+    ratio = learning.neighbour_priors(posterior, teacher, broad, radius, rounds, plan.options.floor)
+    del posterior
+    mine = tuple(
+        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(tile, wide, strict=True)
+    )
+    centre = np.zeros(around.shape, dtype=bool)
+    centre[mine] = True
+    target = around[centre & inside[around]]
+    chosen = around[centre & present]
+    flat.status[target] = usable(rows[target].astype(float))
+    if chosen.size:
+        own = ratio[centre & present].reshape(-1, *grid.cell_shape)
+        flat.put(chosen, fit_chunk(plan, rows[chosen].astype(float), own))
+    return target.size

@@ -1,0 +1,208 @@
+"""The posterior of D, f and D* of many voxels as sums over a grid, S0 integrated out exactly.
+
+For data x, Gaussian noise sigma and the signal S0 * m(node), the integral over all S0 under a flat prior is
+
+    integral exp(-|x - S0 m|² / 2 sigma²) dS0  =  const * exp((x.u)² / 2 sigma²) / |m|,      u = m / |m|,
+
+because |x - S0 m|² = |x|² - (x.u)² + |m|² (S0 - x.u / |m|)². So the logarithm of the likelihood of a node is
+(x.u)² / 2 sigma² - ln |m|: one matrix product for all nodes and voxels. (A prior 1/S0 has no such form and changes the
+mean by less than its error wherever S0 / sigma > 5.) Where sigma is unknown it is integrated out too, under the prior
+1 / sigma; with n images this gives -(n - 1)/2 * ln(|x|² - (x.u)²) - ln |m|.
+
+Images of equal b enter as one of weight sqrt(their number). Products are float32 after the data have been divided by
+sigma; the largest exponent of each voxel is subtracted before the exponential, so that nothing overflows at any SNR.
+
+Only the layers of D whose best fit lies within exp(-16) of the best of the voxel enter its sum; they are found by a
+coarse table in which f is solved in closed form (two rays span the signals of a pair of rates). Voxels are sorted by
+these layers and treated in blocks, each of which sees one contiguous piece of the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .grid import RESOLVED, Grid
+
+Array = np.ndarray
+BLOCK = 192
+"""Voxels in one block: its weights stay in the cache of a core."""
+SHARPEST = 1 / 64
+"""Where sigma is unknown, the smallest noise that is told from none is this share of what the grid resolves."""
+CLEAR = 10.0
+"""Residual, in units of the least that the grid resolves, above which a voxel of unknown sigma needs no refinement: the
+floor under the residual then adds at most 5 % to sigma."""
+LEAST = 16.0
+"""Layers of D less likely than exp(-16) of the best are left out."""
+
+
+@dataclass(eq=False)
+class Data:
+    """Voxels made ready for the sums.
+
+    `x` (v, r) float32 data in the basis of the grid, divided by `unit` (v,) [signal units]; `rest` (v,) what of |x|²
+    lies outside, repeats included; `freedom` is None where sigma is known (x is then in units of it), else the
+    exponent n - 1 of the marginal likelihood. `blur` (v,) factor by which the data were shrunk (1: none), so that no
+    likelihood is sharper than the grid resolves; where it is below 1, the result is a start for the refinement.
+    `full` (v, n) weighted data in signal units.
+    """
+
+    x: Array
+    unit: Array
+    rest: Array
+    freedom: float | None
+    blur: Array
+    full: Array
+    within: Array
+
+    def take(self, voxels: Array) -> Data:
+        """Return some of the voxels; `voxels` are indices."""
+        parts = {key: getattr(self, key)[voxels] for key in ("x", "unit", "rest", "blur", "full", "within")}
+        return Data(freedom=self.freedom, **parts)
+
+
+def prepare(y: Array, within: Array, grid: Grid, sigma: float | None, images: int) -> Data:
+    """Bring voxels into the basis of the grid.
+
+    Arguments: `y` (v, n) mean signal at each distinct b and `within` (v,) sum of squares about these means [signal
+    units, squared]; `sigma` of one image [signal units] or None; `images` number of images.
+    """
+    full = y * np.sqrt(grid.counts)
+    size = np.linalg.norm(full, axis=1)
+    safe = np.where(size > 0, size, 1.0)
+    if sigma is None:
+        unit, freedom = safe, float(images - 1)
+        # Every voxel counts as sharp until `profile` has seen its residual.
+        blur = np.full(safe.size, SHARPEST)
+    else:
+        blur = np.minimum(1.0, RESOLVED * sigma / safe)
+        unit, freedom = np.full(safe.size, sigma) / blur, None
+    x = (full @ grid.basis) / unit[:, None]
+    rest = np.maximum((size**2 + within) / unit**2 - (x**2).sum(axis=1), 0.0)
+    return Data(x.astype(np.float32), unit, rest, freedom, blur, full, within)
+
+
+@dataclass(frozen=True, eq=False)
+class _Coarse:
+    """Rays of the smallest and the largest f for pairs of rates: `first`, `second` (r, D * Dstar), and the border."""
+
+    layers: Array
+    first: Array
+    second: Array
+    outward: Array
+
+
+@lru_cache(maxsize=4)
+def _coarse(grid: Grid) -> _Coarse:
+    layers = np.unique(np.append(np.arange(0, grid.axes[0].nodes.size, 2), grid.axes[0].nodes.size - 1))
+    root = np.sqrt(grid.counts)
+    Dstar = grid.axes[2].nodes[:: 2 if grid.axes[2].nodes.size > 3 else 1]
+    slow = (np.exp(-np.outer(grid.axes[0].nodes[layers], grid.b)) * root)[:, None, :]
+    fast = np.exp(-np.outer(Dstar, grid.b)) * root
+    rays = [
+        (((1 - f) * slow + f * fast).reshape(-1, grid.b.size)) @ grid.basis for f in grid.axes[1].edges[[0, -1]]
+    ]
+    first = rays[0] / np.linalg.norm(rays[0], axis=1, keepdims=True)
+    along = (rays[1] * first).sum(axis=1, keepdims=True)
+    rest = rays[1] - along * first
+    height = np.linalg.norm(rest, axis=1, keepdims=True)
+    flat = height < 1e-6 * np.linalg.norm(rays[1], axis=1, keepdims=True)
+    second = np.where(flat, 0.0, rest / np.where(flat, 1.0, height))
+    length = np.hypot(along, height).ravel()
+    outward = np.stack([-height.ravel() / length, along.ravel() / length])
+    single = lambda array: np.ascontiguousarray(array, dtype=np.float32)  # noqa: E731
+    return _Coarse(layers, single(first.T), single(second.T), single(outward))
+
+
+def profile(data: Data, grid: Grid) -> tuple[Array, Array, Array]:
+    """Find the layers of D that matter for each voxel, and its best curve on the coarse table.
+
+    Where sigma is unknown, `data.blur` becomes 1 for voxels whose residual is above what the grid resolves.
+
+    Returns: first and last + 1 layer (v,) of the grid; curve (v, n) weighted, in units of `data.unit`.
+    """
+    table = _coarse(grid)
+    nodes, voxels = table.layers.size, data.x.shape[0]
+    low, high = np.empty(voxels, dtype=int), np.empty(voxels, dtype=int)
+    curve = np.empty((voxels, grid.basis.shape[1]))
+    for start in range(0, voxels, 512):
+        part = slice(start, start + 512)
+        z1, z2 = data.x[part] @ table.first, data.x[part] @ table.second
+        np.maximum(z2, 0.0, out=z2)
+        over = np.maximum(table.outward[0] * z1 + table.outward[1] * z2, 0.0)
+        gain = z1 * z1 + z2 * z2 - over * over
+        best = gain.argmax(axis=1)
+        row = np.arange(best.size)
+        curve[part] = z1[row, best][:, None] * table.first.T[best] + z2[row, best][:, None] * table.second.T[best]
+        along = gain.reshape(best.size, nodes, -1).max(axis=2)
+        top = along.max(axis=1, keepdims=True)
+        if data.freedom is None:
+            near = along > top - 2 * LEAST
+        else:
+            whole = (data.x[part] ** 2).sum(axis=1) + data.rest[part]
+            rest = lambda g, w=whole: np.maximum(w[:, None] - g, 0) + least_residual(data)  # noqa: E731
+            data.blur[part][rest(top)[:, 0] > CLEAR * least_residual(data)] = 1.0
+            near = rest(along) < rest(top) * np.exp(min(2 * LEAST / data.freedom, 50.0))
+        low[part], high[part] = near.argmax(axis=1), nodes - near[:, ::-1].argmax(axis=1)
+    group = grid.axes[0].group
+    first = table.layers[np.maximum(low - 1, 0)] // group * group
+    last = np.minimum(-(-(table.layers[np.minimum(high, nodes - 1)] + 1) // group) * group, grid.axes[0].nodes.size)
+    return first, last, curve @ grid.basis.T
+
+
+def least_residual(data: Data) -> float:
+    """Smallest residual of unit data that the grid resolves, for unknown sigma."""
+    return data.freedom / RESOLVED**2
+
+
+@dataclass(eq=False)
+class Block:
+    """Weights of some voxels over a piece of the grid.
+
+    `voxels` (m,) indices; `nodes` the slice of the grid; `z` (m, g) projections x.u; `weight` (m, g) likelihood
+    times prior, the largest 1 before any prior of the voxel's own.
+    """
+
+    voxels: Array
+    layers: slice
+    nodes: slice
+    z: Array
+    weight: Array
+
+
+def blocks(data: Data, grid: Grid, log_mass: Array, first: Array, last: Array, size: int = BLOCK) -> Iterator[Block]:
+    """Go through the voxels in blocks of like D.
+
+    Arguments: `log_mass` (g,) float32 logarithm of the prior of each node minus ln |m|; `first`, `last` (v,) layers
+    from `profile`. The arrays of a block are overwritten by the next one.
+    """
+    order = np.lexsort((first, last))
+    per_layer = grid.plane.shape[1]
+    z_store = np.empty(0, dtype=np.float32)
+    for start in range(0, order.size, size):
+        voxels = order[start : start + size]
+        layers = slice(int(first[voxels].min()), int(last[voxels].max()))
+        nodes = slice(layers.start * per_layer, layers.stop * per_layer)
+        count = nodes.stop - nodes.start
+        if z_store.size < 2 * voxels.size * count:
+            z_store = np.empty(2 * voxels.size * count, dtype=np.float32)
+        z = z_store[: voxels.size * count].reshape(voxels.size, count)
+        weight = z_store[voxels.size * count : 2 * voxels.size * count].reshape(voxels.size, count)
+        np.matmul(data.x[voxels], grid.unit[:, nodes], out=z)
+        np.multiply(z, z, out=weight)
+        if data.freedom is None:
+            weight *= np.float32(0.5)
+        else:
+            whole = (data.x[voxels] ** 2).sum(axis=1) + data.rest[voxels]
+            np.subtract(whole[:, None].astype(np.float32), weight, out=weight)
+            np.maximum(weight, 0, out=weight)
+            weight += np.float32(least_residual(data))
+            np.log(weight, out=weight)
+            weight *= np.float32(-0.5 * data.freedom)
+        weight += log_mass[nodes]
+        weight -= weight.max(axis=1, keepdims=True)
+        np.exp(weight, out=weight)
+        yield Block(voxels, layers, nodes, z, weight)
