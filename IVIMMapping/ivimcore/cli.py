@@ -62,10 +62,13 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="every estimator on one benchmark: table, CSV, figure")
     evaluate.add_argument("benchmark", help="name of the benchmark, or 'list'")
-    evaluate.add_argument("--estimator", action="append", nargs="+", default=None, metavar="NAME")
+    evaluate.add_argument("--estimator", action="append", nargs="+", default=None, metavar="NAME[:OPTION=VALUE...]",
+                          help="estimators, with options: posterior:prior=uniform:bounds=benchmark")
     evaluate.add_argument("--snr", type=float, nargs="+", default=None, help="signal-to-noise ratios")
     evaluate.add_argument("--voxels", type=int, default=None, help="number of simulated voxels")
-    evaluate.add_argument("--out", metavar="DIR", default=None, help="folder for the table (CSV) and the figure")
+    evaluate.add_argument("--limit", nargs="?", const="gaussian", choices=("gaussian", "rician"), default=None,
+                          help="compute the smallest possible error on the same voxels (1 or 10 ms a voxel)")
+    evaluate.add_argument("--out", metavar="DIR", default=None, help="folder for the table (CSV) and the figures")
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of text")
 
     models = commands.add_parser("models", help="the estimators and trained models that can be used")
@@ -163,22 +166,16 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluation import benchmarks
+    from .evaluation import suite
 
     if options.benchmark == "list":
-        for benchmark in benchmarks.BENCHMARKS.values():
-            print(f"{benchmark.name:10s} {benchmark.description}")
+        print("\n".join(f"{name:10s} {sentence}" for name, sentence in suite.descriptions().items()))
         return
     names = _flat(options.estimator) or ["segmented", "nlls"]
-    if options.voxels is not None and options.voxels < 100:
-        raise InputError(f"{options.voxels} voxels are too few to measure an error; use 100 or more.")
-    for snr in options.snr or []:
-        if not snr > 0:
-            raise InputError(f"The SNR is {snr:g}; give positive numbers.")
-    rows = benchmarks.run_benchmark(options.benchmark, names, options.snr, options.voxels)
-    print(json.dumps(benchmarks.plain_rows(rows), indent=2) if options.json else benchmarks.format_table(rows))
+    report = suite.evaluate(options.benchmark, names, options.snr, options.voxels, options.limit)
+    print(json.dumps(report.rows, indent=2) if options.json else report.text)
     if options.out:
-        for path in benchmarks.write_all(Path(options.out), rows):
+        for path in report.write(Path(options.out)):
             print(f"written: {path}", file=sys.stderr)
 
 

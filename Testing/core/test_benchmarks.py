@@ -14,10 +14,13 @@ from ivimcore.evaluation.benchmarks import (
     COLUMNS,
     benchmark,
     format_table,
+    isolated,
     run_benchmark,
+    together,
     write_csv,
     write_figure,
 )
+from ivimcore.evaluation.requests import make
 from ivimcore.physics.signal import biexponential
 
 
@@ -29,7 +32,7 @@ class PriorMean:
 
     def fit(self, signal, acquisition, mask):
         maps = {key: np.full(signal.shape[:3], np.mean(bounds)) for key, bounds in self.ranges.items()}
-        maps["Dstar"][::10] = np.nan
+        maps["Dstar"].flat[np.flatnonzero(mask)[::10]] = np.nan
         errors = {"D": np.full(signal.shape[:3], 1.0)}
         return SimpleNamespace(maps=maps, errors=errors, residual=np.zeros(signal.shape[:3]))
 
@@ -45,12 +48,14 @@ class PosteriorMean:
         unit = biexponential(acquisition.bvalues, 1.0, *self.nodes.T)
         length = np.linalg.norm(unit, axis=1)
         means = []
-        for part in np.array_split(signal.reshape(-1, acquisition.count), 10):
+        for part in np.array_split(signal[mask], 10):
             # S0 integrated out under a flat prior: a Gaussian integral, which leaves 1 / |u|.
             log = ((part @ (unit / length[:, None]).T) / acquisition.sigma) ** 2 / 2 - np.log(length)
             weights = np.exp(log - log.max(axis=1, keepdims=True))
             means.append(weights @ self.nodes / weights.sum(axis=1, keepdims=True))
-        maps = dict(zip(("D", "f", "Dstar"), np.concatenate(means).T.reshape(3, *signal.shape[:3]), strict=True))
+        maps = {key: np.full(mask.shape, np.nan) for key in ("D", "f", "Dstar")}
+        for volume, values in zip(maps.values(), np.concatenate(means).T, strict=True):
+            volume[mask] = values
         return SimpleNamespace(maps=maps, errors={}, residual=np.zeros(signal.shape[:3]))
 
 
@@ -62,7 +67,7 @@ def test_data_are_reproducible_and_lie_in_their_ranges(name):
     np.testing.assert_array_equal(signal, again)
     assert signal.shape == (500, acquisition.count)
     assert acquisition.sigma == pytest.approx(0.05)
-    for key, (low, high) in test.ranges.items():
+    for key, (low, high) in test.fit_bounds.items():
         assert low <= truth[key].min() < truth[key].max() <= high
 
 
@@ -110,6 +115,59 @@ def test_a_parameter_that_an_estimator_does_not_give_is_missing_everywhere():
     rows = run_benchmark("paper1", [("D only", PriorMean({"D": (1e-3, 2e-3), "Dstar": (0.0, 0.1)}))], [20], 50)
     assert [row["missing_share"] for row in rows if row["parameter"] == "f"] == [1.0]
     assert "-" in format_table(rows)
+
+
+def test_dstar_of_the_labels_benchmark_is_the_whole_decay_rate_on_a_grid():
+    """There the signal decays with D + D*: what the source calls D* takes ten values, ours takes them plus D."""
+    test = benchmark("labels")
+    _, truth, _ = test.simulate(15.0, 20_000)
+    for key in ("D", "f", "S0"):
+        assert np.unique(truth[key]).size == 10
+    added = np.unique((truth["Dstar"] - truth["D"]).round(9))
+    np.testing.assert_allclose(added, 0.01 + 0.14 * (np.arange(10) + 0.5) / 10)
+    combinations = np.stack([truth[key].round(9) for key in ("D", "f", "Dstar", "S0")], axis=1)
+    _, counts = np.unique(combinations, axis=0, return_counts=True)
+    assert counts.size == 10_000
+    assert (counts == 2).all()
+
+
+def test_s0_of_the_uniform_benchmark_reaches_from_nothing_to_one():
+    signal, truth, acquisition = benchmark("uniform").simulate(200.0, 5000)
+    assert truth["S0"].min() < 0.01 and truth["S0"].max() > 0.99
+    assert acquisition.sigma == pytest.approx(0.005)
+    assert signal[:, 0].mean() == pytest.approx(truth["S0"].mean(), rel=0.01)
+
+
+def test_estimators_can_be_asked_for_with_options_in_one_word():
+    request = "nlls:bounds=benchmark:bounds.D=0,0.002"
+    rows = run_benchmark("labels", [request], [30], 200)
+    assert rows[0]["estimator"] == request
+    _, estimator = make(request, benchmark("labels").fit_bounds)
+    assert estimator.bounds["D"] == (0.0, 0.002)
+    assert estimator.bounds["Dstar"] == pytest.approx((0.0104, 0.153))
+    assert make("segmented:threshold=150")[1].threshold == 150
+
+
+@pytest.mark.parametrize(
+    ("request_text", "words"),
+    [("nlls:bounds", "OPTION=VALUE"), ("nlls:bounds=benchmark", "no bounds"), ("nlls:colour=blue", "known are"),
+     ("magic:a=b", "Unknown estimator")],
+)
+def test_a_request_that_cannot_be_met_is_refused(request_text, words):
+    with pytest.raises(InputError, match=words):
+        make(request_text)
+
+
+def test_simulated_voxels_are_no_neighbours():
+    """An estimator that looks at neighbours must not be taught by voxels that were drawn independently."""
+    signal, _, _ = benchmark("paper1").simulate(20.0, 30)
+    volume, mask = isolated(signal)
+    np.testing.assert_array_equal(volume[mask], signal)
+    assert np.diff(np.flatnonzero(mask)).min() > 2
+    assert np.isnan(volume[~mask]).all()
+    fit = SimpleNamespace(maps={"D": mask * 2.0}, errors={}, extras={"D_info": mask * 1.0}, provenance={"options": {}})
+    flat = together(fit, mask)
+    assert flat.maps["D"].tolist() == [2.0] * 30 and flat.extras["D_info"].shape == (30,)
 
 
 def test_progress_stops_the_run():

@@ -120,7 +120,43 @@ def test_evaluate_prints_a_table_with_the_limit_and_writes_it(tmp_path, capsys):
     assert ivim("evaluate", "paper1", "--snr", 20, "--voxels", 500, "--out", tmp_path / "bench") == 0
     text = capsys.readouterr().out
     assert "(limit)" in text and "nlls" in text and "(prior mean)" in text
-    assert {path.name for path in (tmp_path / "bench").iterdir()} == {"paper1.csv", "paper1.png"}
+    written = {path.name for path in (tmp_path / "bench").iterdir()}
+    assert written == {"paper1.csv", "paper1.png", "paper1_bias_snr20.png"}
+
+
+def test_evaluate_lists_the_benchmarks(capsys):
+    assert ivim("evaluate", "list") == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("paper1", "brain", "uniform", "labels", "lesion", "coverage"))
+
+
+def test_evaluate_computes_the_limit_and_takes_options_of_estimators(capsys):
+    arguments = ("--voxels", 200, "--limit", "--estimator", "nlls:bounds=benchmark", "--json")
+    assert ivim("evaluate", "uniform", *arguments) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["estimator"] for row in rows] == ["(limit, computed)"] * 3 + ["nlls:bounds=benchmark"] * 3
+    assert rows[0]["nrmse"] < rows[3]["nrmse"]
+
+
+@pytest.mark.parametrize("name", ["lesion", "coverage"])
+def test_evaluate_measures_lesions_and_coverage(name, tmp_path, capsys):
+    arguments = ("--snr", 40, "--voxels", 500, "--estimator", "segmented", "--out", tmp_path / "o")
+    assert ivim("evaluate", name, *arguments) == 0
+    assert name in capsys.readouterr().out
+    assert (tmp_path / "o" / f"{name}.csv").exists() and (tmp_path / "o" / f"{name}.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nonsense",), "paper1"), (("lesion", "--limit"), "no limit"), (("paper1", "--voxels", "5"), "too few"),
+        (("paper1", "--snr", "-3"), "positive"), (("coverage", "--estimator", "nlls:colour=blue"), "known are"),
+    ],
+)
+def test_evaluate_refuses_in_one_line(arguments, words, capsys):
+    assert ivim("evaluate", *arguments) == 2
+    complaint = capsys.readouterr().err
+    assert words in complaint and complaint.count("\n") == 1
 
 
 def break_nothing(folder):

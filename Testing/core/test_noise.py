@@ -7,8 +7,9 @@ import pytest
 
 from ivimcore.errors import InputError
 from ivimcore.physics.acquisition import Acquisition
+from ivimcore.physics.background import background_sigma, measure_noise, rayleigh_distance
 from ivimcore.physics.noise import add_gaussian, add_rician, decay_bases, estimate_sigma, sigma_of_snr
-from ivimcore.physics.phantom import abdomen
+from ivimcore.physics.phantom import abdomen, brain
 from ivimcore.physics.protocols import PROTOCOLS, protocol
 from ivimcore.physics.signal import biexponential
 
@@ -146,3 +147,94 @@ def test_images_without_noise_give_no_number():
 def test_signal_of_another_number_of_images_is_refused():
     with pytest.raises(InputError, match="11 images"):
         estimate_sigma(np.ones((5, 10)), protocol("paper1").acquisition())
+
+
+# --- background --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("snr", [5, 10, 20, 50, 200])
+@pytest.mark.parametrize(("build", "protocol"), [(abdomen, "abdomen12"), (abdomen, "clinical6"), (brain, "brain16")])
+def test_sigma_is_found_in_the_background_within_five_percent(build, protocol, snr):
+    """At SNR 5 the fat of the abdomen (relative signal 0.16) is hardly more than noise itself."""
+    phantom = build(shape=(64, 64, 6), snr=snr, protocol=protocol)
+    found = background_sigma(phantom.signal)
+    assert found.sigma == pytest.approx(phantom.sigma, rel=0.05)
+    assert "background" in found.method
+
+
+def test_rounding_to_integers_does_not_hide_the_background():
+    phantom = abdomen(shape=(64, 64, 6), snr=500)
+    assert background_sigma(np.round(phantom.signal)).sigma == pytest.approx(phantom.sigma, rel=0.05)
+
+
+def test_a_background_set_to_zero_holds_no_noise():
+    phantom = abdomen(shape=(64, 64, 4), snr=20)
+    found = background_sigma(np.where(phantom.mask[..., None], phantom.signal, 0))
+    assert found.sigma is None
+    assert "background" in found.method
+
+
+def test_a_background_that_was_averaged_or_is_another_noise_is_not_taken():
+    rng = np.random.default_rng(1)
+    averaged = np.mean([add_rician(np.zeros((20_000, 8)), 2.0, rng) for _ in range(4)], axis=0)
+    assert background_sigma(averaged).sigma is None
+    assert background_sigma(rng.uniform(0.5, 1.5, (20_000, 8))).sigma is None
+
+
+def test_tissue_alone_is_not_taken_for_background():
+    acquisition = protocol("brain16").acquisition()
+    signal = add_rician(tissue(acquisition.bvalues, 20_000), 0.03, np.random.default_rng(1))
+    assert background_sigma(signal).sigma is None
+
+
+def test_the_distance_to_rayleigh_is_small_for_rayleigh_only():
+    rng = np.random.default_rng(2)
+    noise = add_rician(np.zeros(50_000), 3.0, rng)
+    assert rayleigh_distance(noise, 3.0) < 0.01
+    assert rayleigh_distance(np.round(noise), 3.0) < 0.02
+    assert rayleigh_distance(noise, 4.0) > 0.1
+
+
+def test_the_images_of_the_tissue_are_preferred_and_the_background_steps_in():
+    rich, poor = (abdomen(shape=(64, 64, 4), snr=30, protocol=name) for name in ("brain16", "clinical6"))
+    poor_acquisition = Acquisition(poor.acquisition.bvalues[[0, 2, 3, 5]])
+    found = measure_noise(rich.signal, rich.acquisition, rich.mask)
+    assert "no decay explains" in found.method
+    assert "background" in measure_noise(rich.signal, rich.acquisition, rich.mask, "background").method
+    found = measure_noise(poor.signal[..., [0, 2, 3, 5]], poor_acquisition, poor.mask)
+    assert "background" in found.method
+    assert found.sigma == pytest.approx(poor.sigma, rel=0.05)
+    assert measure_noise(poor.signal[..., [0, 2, 3, 5]], poor_acquisition, poor.mask, "images").sigma is None
+
+
+def test_where_no_method_works_both_reasons_are_given():
+    found = measure_noise(np.ones((5, 5, 1, 4)), Acquisition([0, 100, 200, 800]))
+    assert found.sigma is None
+    assert "too few" in found.method and "background" in found.method
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(InputError, match="auto, images, background"):
+        measure_noise(np.ones((5, 5, 1, 4)), Acquisition([0, 100, 200, 800]), method="magic")
+
+
+@pytest.mark.parametrize(
+    ("series", "low", "high"),
+    [
+        ("prostate_ivim_3T/ivim13b.nii.gz", 1.0, 8.0),
+        ("spinal_cord_ivim_7T_rl/dwi_rl.nii.gz", 2.0, 10.0),
+        ("abdomen_ivim_3volunteers/volunteer1_T70_bipolar_all.nii.gz", 2.0, 8.0),
+        ("flow_phantom_static/phantom_static_T70_bipolar_all.nii.gz", 2.0, 10.0),
+    ],
+)
+def test_the_noise_of_real_series_is_plausible_and_their_background_is_not_misread(shared_data, series, low, high):
+    """Filtered, zeroed or averaged backgrounds: a number from there must not contradict the tissue by a factor."""
+    from ivimcore.data.reading import read_series
+
+    dwi = read_series(shared_data / series)
+    first = dwi.signal[..., 0]
+    tissue_mask = first > np.percentile(first, 70)
+    found = measure_noise(dwi.signal, dwi.acquisition, tissue_mask)
+    assert low < found.sigma < high
+    background = background_sigma(dwi.signal)
+    assert background.sigma is None or 0.3 < background.sigma / found.sigma < 1.5

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from ..physics.noise import add_rician, sigma_of_snr
 from ..physics.parameters import PARAMETERS
 from ..physics.protocols import protocol
 from ..physics.signal import biexponential
-from ..reports import figures, roistatistics
+from ..reports import evaluationfigures, figures, roistatistics
+from .limit import Limit
 from .metrics import bias_and_spread, coverage_of_errors, score, spearman
+from .requests import make
 
 Array = np.ndarray
 KEYS = ("D", "f", "Dstar")
@@ -32,6 +35,10 @@ COLUMNS = (
     "prior_mean_mdape",
 )
 """Keys of a row, in the order of the CSV file. Rows also carry `binned`, which is for figures."""
+APART = 4
+"""From one simulated voxel to the next in the volume that is fitted: farther than a neighbourhood of 5 x 5 reaches."""
+COMPUTED = "(limit, computed)"
+"""Name under which the limit, computed on the voxels of the benchmark, stands among the estimators."""
 LIMIT_SOURCE = (
     "Smallest NRMSE that any estimator can reach: mean of the exact posterior under the prior of the benchmark, sigma "
     "known, S0 free; computed by quadrature for this project, two to three digits. A sample of a few thousand voxels "
@@ -41,7 +48,12 @@ LIMIT_SOURCE = (
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: a protocol, uniform `ranges` of the truth in stored units, S0 = 1, Rician noise of several SNR."""
+    """One benchmark: a protocol, uniform `ranges` of the truth in stored units, Rician noise of several SNR.
+
+    `S0_range` is that of S0; SNR refers to S0 = 1. `added`: the range of Dstar is that of D* - D, because the source's
+    signal decays with D + D*; the truth is converted. `steps`: instead of drawing the truth, S0, D, f and D* each take
+    the middles of so many cells of their range, every combination with its own noise; 0 draws them.
+    """
 
     name: str
     description: str
@@ -52,6 +64,9 @@ class Benchmark:
     seed: int
     limits: Mapping[float, tuple[float, float, float]]
     """SNR -> NRMSE of D, f, D* of the limit; see `LIMIT_SOURCE`."""
+    S0_range: tuple[float, float] = (1.0, 1.0)
+    added: bool = False
+    steps: int = 0
 
     def simulate(
         self, snr: float, voxels: int | None = None, seed: int | None = None, known_sigma: bool = True
@@ -64,13 +79,42 @@ class Benchmark:
         """
         voxels, seed = voxels or self.voxels, self.seed if seed is None else seed
         rng = np.random.default_rng(seed)
-        truth = {key: rng.uniform(*self.ranges[key], voxels) for key in KEYS}
-        truth["S0"] = np.ones(voxels)
+        draw = self._grid if self.steps else self._uniform
+        truth = draw(voxels, rng)
+        if self.added:
+            truth["Dstar"] = truth["Dstar"] + truth["D"]
         sigma = sigma_of_snr(1.0, snr)
         acquisition = protocol(self.protocol).acquisition(sigma if known_sigma else None)
         signal = biexponential(acquisition.bvalues, truth["S0"], truth["D"], truth["f"], truth["Dstar"])
         noise = np.random.default_rng([seed, round(1000 * snr)])
         return add_rician(signal, sigma, noise), truth, acquisition
+
+    @property
+    def fit_bounds(self) -> dict[str, tuple[float, float]]:
+        """The ranges of D, f and Dstar [stored units] as bounds of a fit, D* being the whole decay rate."""
+        low, high = self.ranges["Dstar"]
+        more = self.ranges["D"] if self.added else (0.0, 0.0)
+        return {**self.ranges, "Dstar": (low + more[0], high + more[1])}
+
+    @property
+    def prior_mean(self) -> dict[str, float]:
+        """The mean of the truth of D, f and Dstar [stored units]."""
+        return {key: float(np.mean(bounds)) for key, bounds in self.fit_bounds.items()}
+
+    def _uniform(self, voxels: int, rng: np.random.Generator) -> dict[str, Array]:
+        truth = {key: rng.uniform(*self.ranges[key], voxels) for key in KEYS}
+        return {**truth, "S0": rng.uniform(*self.S0_range, voxels)}
+
+    def _grid(self, voxels: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Repeat the grid as often as it fits into `voxels`; the last, incomplete round is a random part of it."""
+        ranges = {**self.ranges, "S0": self.S0_range}
+        size = self.steps ** len(ranges)
+        points = np.concatenate([rng.permutation(size) for _ in range(-(-voxels // size))])[:voxels]
+        places = np.unravel_index(points, (self.steps,) * len(ranges))
+        return {
+            key: low + (high - low) * (place + 0.5) / self.steps
+            for (key, (low, high)), place in zip(ranges.items(), places, strict=True)
+        }
 
 
 _TABLE = (
@@ -92,6 +136,21 @@ _TABLE = (
         {"D": (0.4e-3, 1.2e-3), "f": (0.02, 0.15), "Dstar": (5e-3, 50e-3)},
         (30.0, 100.0), 10_000, 20230401,
         {30.0: (0.069, 0.316, 0.441), 100.0: (0.030, 0.150, 0.307)},
+    ),
+    Benchmark(
+        "uniform",
+        "Uniform ranges of Kaandorp et al. on the brain (Paper II): 16 b-values, SNR 200 at S0 = 1, S0 from 0 to 1.",
+        "brain16",
+        {"D": (0.0, 3e-3), "f": (0.0, 0.5), "Dstar": (3e-3, 0.1)},
+        (200.0,), 10_000, 20230402, {}, S0_range=(0.0, 1.0),
+    ),
+    Benchmark(
+        "labels",
+        "Grid of Epstein et al. on training labels: 10 values of each parameter, all combinations, D* is added to D.",
+        "labels",
+        {"D": (0.4e-3, 3e-3), "f": (0.1, 0.5), "Dstar": (0.01, 0.15)},
+        (15.0, 30.0), 20_000, 20220601,
+        {15.0: (0.202, 0.203, 0.388), 30.0: (0.120, 0.121, 0.286)}, S0_range=(0.8, 1.2), added=True, steps=10,
     ),
 )
 
@@ -117,45 +176,59 @@ def run_benchmark(
     seed: int | None = None,
     known_sigma: bool = True,
     progress: Callable[[int, int], bool | None] | None = None,
+    limit: str | None = None,
 ) -> list[dict[str, Any]]:
     """Measure estimators on a benchmark.
 
-    Arguments: `name` of the benchmark; `estimators` names, or pairs of a label and an object with
-    `fit(signal (x, y, z, n), acquisition, mask) -> FitResult`; `snrs`, `voxels`, `seed` instead of those of the
-    benchmark; `known_sigma` tells the estimators the noise level; `progress(done, total)` is called after each fit and
-    stops the run by returning False.
+    Arguments: `name` of the benchmark; `estimators` names with options as in `requests.make`, or pairs of a label and
+    an object with `fit(signal (x, y, z, n), acquisition, mask) -> FitResult`; `snrs`, `voxels`, `seed` instead of those
+    of the benchmark; `known_sigma` tells the estimators the noise level; `progress(done, total)` is called after each
+    fit and stops the run by returning False; `limit` "gaussian" or "rician" computes the limit on the same voxels with
+    this likelihood (about 1 or 10 ms a voxel) and adds its rows, under the name `COMPUTED`.
     Returns: one row per estimator, SNR and parameter with the keys `COLUMNS` and `binned` (bias and spread as functions
     of the truth). A parameter that the estimator does not give has missing_share 1. The time is that of one call of
     `fit`, without the simulation.
     Raises InputError for an unknown benchmark or estimator.
     """
     test = benchmark(name)
-    fits = [_labelled(estimator) for estimator in estimators]
+    fits = [make(estimator, test.fit_bounds) for estimator in estimators]
+    if limit is not None:
+        if not known_sigma:
+            raise InputError("The limit needs the noise level; let the estimators know it too.")
+        fits.insert(0, (COMPUTED, Limit(test.ranges, limit, test.added)))
     levels = tuple(test.snrs if snrs is None else snrs)
     rows: list[dict[str, Any]] = []
     done = 0
     for snr in levels:
         signal, truth, acquisition = test.simulate(snr, voxels, seed, known_sigma)
         count = signal.shape[0]
-        mask = np.ones((count, 1, 1), dtype=bool)
+        volume, mask = isolated(signal)
         for label, estimator in fits:
             start = time.perf_counter()
-            result = estimator.fit(signal[:, None, None, :], acquisition, mask)
+            result = estimator.fit(volume, acquisition, mask)
             microseconds = (time.perf_counter() - start) / count * 1e6
-            rows += _rows(test, label, float(snr), truth, result, microseconds)
+            rows += _rows(test, label, float(snr), truth, together(result, mask), microseconds)
             done += 1
             if progress is not None and progress(done, len(levels) * len(fits)) is False:
                 return rows
     return rows
 
 
-def _labelled(estimator: str | tuple[str, Any]) -> tuple[str, Any]:
-    """Return label and object; names are looked up among the registered estimators."""
-    if isinstance(estimator, str):
-        from ..estimators import create
+def isolated(signal: Array) -> tuple[Array, Array]:
+    """Place voxels in a volume so far apart that no estimator takes them for neighbours, which they are not.
 
-        return estimator, create(estimator)
-    return estimator
+    Arguments: `signal` (v, n). Returns: volume (x, 1, 1, n), NaN between the voxels, and mask (x, 1, 1) of the voxels.
+    """
+    volume = np.full((APART * signal.shape[0], 1, 1, signal.shape[1]), np.nan)
+    volume[::APART, 0, 0] = signal
+    return volume, np.isfinite(volume[..., 0])
+
+
+def together(result: Any, mask: Array) -> SimpleNamespace:
+    """Collect the voxels of `isolated` from a result: maps, errors and extras become (v,)."""
+    kinds = {kind: {key: np.asarray(volume)[mask] for key, volume in (getattr(result, kind, None) or {}).items()}
+             for kind in ("maps", "errors", "extras")}
+    return SimpleNamespace(**kinds, provenance=getattr(result, "provenance", {}))
 
 
 def _rows(
@@ -168,7 +241,7 @@ def _rows(
     rows = []
     for number, key in enumerate(KEYS):
         error = result.errors.get(key)
-        prior = score(np.full(missing.shape, np.mean(test.ranges[key])), truth[key])
+        prior = score(np.full(missing.shape, test.prior_mean[key]), truth[key])
         rows.append({
             "benchmark": test.name, "estimator": label, "snr": snr, "parameter": key, "unit": PARAMETERS[key].unit,
             **score(maps[key], truth[key]),
@@ -227,12 +300,19 @@ def write_figure(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]], snr
 
 
 def write_all(folder: os.PathLike, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write table and figure of a benchmark into a folder, complete or not at all; return their paths."""
+    """Write table and figures of a benchmark into a folder, complete or not at all; return their paths.
+
+    The figures are that of `write_figure`, and for every SNR one of bias, spread and RMSE against the truth.
+    """
     name = rows[0]["benchmark"]
+    written = [f"{name}.csv", f"{name}.png"]
     with OutputFolder(Path(folder)) as work:
-        write_csv(work / f"{name}.csv", rows)
-        write_figure(work / f"{name}.png", rows)
-    return [Path(folder) / f"{name}.csv", Path(folder) / f"{name}.png"]
+        write_csv(work / written[0], rows)
+        write_figure(work / written[1], rows)
+        for snr in dict.fromkeys(row["snr"] for row in rows):
+            written.append(f"{name}_bias_snr{snr:g}.png")
+            evaluationfigures.plot_bias_and_spread(rows, work / written[-1], snr)
+    return [Path(folder) / file for file in written]
 
 
 def plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

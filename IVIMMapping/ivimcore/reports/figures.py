@@ -25,6 +25,7 @@ PathLike = str | os.PathLike
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#A6A000")
 """Blue, vermillion, green, purple, orange, sky blue, black, and the yellow darkened to be read on white."""
 MARKERS = "osD^vP*X"
+REFERENCE = {"color": "black", "linestyle": "-.", "marker": ""}
 KEYS = ("D", "f", "Dstar")
 DPI = 150
 LONGEST_NAME = 32
@@ -253,6 +254,8 @@ def plot_benchmark(rows: Sequence[Mapping[str, Any]], path: PathLike, snr: float
 
     # An estimator that gives none of the parameters has no line and no place in the legend.
     labels = list(dict.fromkeys(row["estimator"] for row in rows if np.isfinite(row["nrmse"])))
+    # A reference, its name in brackets, is drawn last and in black, so that the estimators keep their colours.
+    labels.sort(key=lambda label: label.startswith("("))
     snrs = sorted({row["snr"] for row in rows})
     chosen = min(snrs, key=lambda value: abs(np.log(value / (20.0 if snr is None else snr))))
     keys = [key for key in KEYS if any(row["parameter"] == key for row in rows)]
@@ -268,8 +271,10 @@ def plot_benchmark(rows: Sequence[Mapping[str, Any]], path: PathLike, snr: float
             top.plot([row["snr"] for row in first], [row[name] for row in first], color="black", linestyle=dashes,
                      linewidth=1.3)
         for number, label in enumerate(labels):
-            style = _style(number)
+            style = _style(number) if not label.startswith("(") else REFERENCE
             line = sorted((row for row in mine if row["estimator"] == label), key=lambda row: row["snr"])
+            if len(snrs) == 1 and style is REFERENCE:
+                top.axhline(line[0]["nrmse"], color="black", linestyle="-.")
             top.plot([row["snr"] for row in line], [row["nrmse"] for row in line], markersize=4.5, **style)
             for row in (row for row in line if row["snr"] == chosen):
                 bins = row["binned"]
@@ -289,8 +294,12 @@ def plot_benchmark(rows: Sequence[Mapping[str, Any]], path: PathLike, snr: float
             panel.set_ylabel(f"{what} of {parameter.label}")
         for panel in panels[:, column]:
             panel.grid(True, color="0.9")
-    handles = [Line2D([], [], markersize=4.5, **_style(n)) for n in range(len(labels))]
-    handles += [Line2D([], [], color="black", linestyle=dashes) for dashes in ("--", ":")]
-    names = [*map(_text, labels), "smallest possible", "always the prior mean"]
+    handles = [Line2D([], [], markersize=4.5, **(REFERENCE if label.startswith("(") else _style(n)))
+               for n, label in enumerate(labels)]
+    references = {"--": "smallest possible", ":": "always the prior mean"}
+    if not any(np.isfinite(row["limit_nrmse"]) for row in rows):
+        del references["--"]
+    handles += [Line2D([], [], color="black", linestyle=dashes) for dashes in references]
+    names = [*map(_text, labels), *references.values()]
     figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     _save(figure, path)

@@ -9,7 +9,7 @@ import numpy as np
 from ..data.mask import body_mask
 from ..data.series import DwiSeries
 from ..estimators import available, create
-from ..physics.noise import estimate_sigma
+from ..physics.background import measure_noise
 
 SAMPLE = 20000
 """Voxels used for the noise estimate."""
@@ -27,7 +27,9 @@ def describe_series(series: DwiSeries) -> dict[str, Any]:
     voxels = np.flatnonzero(mask)
     voxels = voxels[:: max(1, voxels.size // SAMPLE)]
     signal = series.signal[np.unravel_index(voxels, mask.shape)].astype(float)
-    noise = estimate_sigma(signal, acquisition)
+    sample = np.zeros(mask.shape, dtype=bool)
+    sample.flat[voxels] = True
+    noise = measure_noise(series.signal, acquisition, sample)
     lowest = np.median(signal[:, group == 0].mean(axis=1)) if voxels.size else np.nan
     return {
         "format": series.format,

@@ -1,0 +1,40 @@
+"""How a person asks for an estimator with options in one word: 'posterior:prior=uniform:bounds.D=0,3e-3'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError
+from ..physics.parameters import Bounds
+
+
+def make(request: str | tuple[str, Any], bounds: Mapping[str, Bounds] | None = None) -> tuple[str, Any]:
+    """Make an estimator from its name and options.
+
+    Arguments: `request` name, followed by ':OPTION=VALUE' as often as needed, where bounds are written
+    'bounds.D=0,0.003', and 'bounds=benchmark' takes those of the benchmark; or a pair of a label and an object, which
+    is returned as it is; `bounds` of the benchmark, key -> (low, high) in stored units.
+    Returns: label for tables, and the estimator.
+    Raises InputError for an unknown name or option, and for a request that has another form.
+    """
+    from ..estimators import create
+
+    if not isinstance(request, str):
+        return request
+    name, *parts = request.split(":")
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not (key and equals and value):
+            raise InputError(f"'{part}' in '{request}' is not of the form OPTION=VALUE; write posterior:prior=uniform.")
+        owner, _, entry = key.partition(".")
+        if part == "bounds=benchmark":
+            if bounds is None:
+                raise InputError(f"This benchmark has no bounds of its own; write them out instead of '{part}'.")
+            options["bounds"] = {**bounds, **options.get("bounds", {})}
+        elif entry:
+            options.setdefault(owner, {})[entry] = tuple(value.split(","))
+        else:
+            options[owner] = value
+    return request, create(name, **options)

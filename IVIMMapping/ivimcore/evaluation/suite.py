@@ -1,0 +1,63 @@
+"""Every benchmark behind one call, for the shell and for scripts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from . import benchmarks, coverage, lesion
+
+FEWEST_VOXELS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a benchmark found: `text` for the shell, `rows` ready for JSON, `write(folder)` returns what it wrote."""
+
+    text: str
+    rows: list[dict[str, Any]]
+    write: Callable[[str | os.PathLike], list[Path]]
+
+
+def descriptions() -> dict[str, str]:
+    """Return one sentence for every benchmark by its name."""
+    simulated = {name: test.description for name, test in benchmarks.BENCHMARKS.items()}
+    return {**simulated, lesion.NAME: lesion.DESCRIPTION, coverage.NAME: coverage.DESCRIPTION}
+
+
+def evaluate(
+    name: str,
+    estimators: Sequence[str | tuple[str, Any]],
+    snrs: Sequence[float] | None = None,
+    voxels: int | None = None,
+    limit: str | None = None,
+) -> Report:
+    """Run one benchmark.
+
+    Arguments: `name` of the benchmark; `estimators` as in `requests.make`; `snrs` S0 / sigma instead of its own;
+    `voxels` simulated, for `lesion` rounded up to whole maps; `limit` "gaussian" or "rician" computes the limit too.
+    Returns: Report. Raises InputError for an unknown name, an SNR that is not positive, too few voxels, and for a limit
+    where there is none.
+    """
+    if name not in descriptions():
+        raise InputError(f"Unknown benchmark '{name}'; choose one of {', '.join(descriptions())}.")
+    if voxels is not None and voxels < FEWEST_VOXELS:
+        raise InputError(f"{voxels} voxels are too few to measure an error; use {FEWEST_VOXELS} or more.")
+    for snr in snrs or []:
+        if not snr > 0:
+            raise InputError(f"The SNR is {snr:g}; give positive numbers.")
+    if limit is not None and name not in benchmarks.BENCHMARKS:
+        raise InputError(f"The benchmark '{name}' has no limit; leave out --limit.")
+    if name == lesion.NAME:
+        a_map = lesion.SHAPE[0] * lesion.SHAPE[1]
+        rows = lesion.run(estimators, snrs, lesion.MAPS if voxels is None else -(-voxels // a_map))
+        kind: Any = lesion
+    elif name == coverage.NAME:
+        rows, kind = coverage.run(estimators, snrs, voxels or coverage.VOXELS), coverage
+    else:
+        rows, kind = benchmarks.run_benchmark(name, estimators, snrs, voxels, limit=limit), benchmarks
+    return Report(kind.format_table(rows), kind.plain_rows(rows), lambda folder: kind.write_all(folder, rows))
