@@ -91,7 +91,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
 
 def _add_estimators(command: argparse.ArgumentParser) -> None:
     command.add_argument("--estimator", action="append", nargs="+", default=None, metavar="NAME",
-                         help="one or more estimators (default nlls); 'ivim models' lists them")
+                         help="one or more estimators (default posterior); 'ivim models' lists them")
     command.add_argument("--option", action="append", nargs="+", default=None, metavar="NAME=VALUE",
                          help="option of the estimators: threshold=150, organ=liver, bounds.D=0,0.004; "
                          "with several estimators segmented.threshold=150")
@@ -210,10 +210,10 @@ def _threads(options: argparse.Namespace) -> int | None:
 
 def _requests(options: argparse.Namespace) -> tuple[Any, ...]:
     """Pair each estimator with its options: those with its prefix, and the common ones that it knows."""
-    from .estimators import describe
+    from .estimators import DEFAULT, describe
     from .jobs.job import Request
 
-    names = _flat(options.estimator) or ["nlls"]
+    names = _flat(options.estimator) or [DEFAULT]
     known = {name: {option.name for option in describe(name).options} for name in names}
     chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
     for text in _flat(options.option):

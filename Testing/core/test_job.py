@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from ivimcore import Cancelled, InputError
+from ivimcore import Cancelled, InputError, create
 from ivimcore.data.nifti_file import read_volumes
 from ivimcore.data.output import write_images, write_labels, write_volume
 from ivimcore.data.phantom_series import series_of_phantom
@@ -31,7 +31,8 @@ def phantom_files(tmp_path_factory):
 
 
 def job_of(folder, out, **changes) -> Job:
-    return Job(**{"inputs": (str(folder / "dwi.nii.gz"),), "out": str(out), **changes})
+    least_squares = (Request("nlls"),)
+    return Job(**{"inputs": (str(folder / "dwi.nii.gz"),), "out": str(out), "estimators": least_squares, **changes})
 
 
 def test_a_job_writes_every_map_with_its_provenance_and_statistics(phantom_files, tmp_path):
@@ -51,6 +52,41 @@ def test_a_job_writes_every_map_with_its_provenance_and_statistics(phantom_files
     assert provenance["estimator"] == "nlls" and provenance["bvalue_source"]
     assert len(provenance["input"]["sha256"]) == 64
     assert [event["event"] for event in events][-1] == "result"
+
+
+def test_without_a_choice_the_posterior_runs_and_shows_how_sure_it_is(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    job = Job(inputs=(str(folder / "dwi.nii.gz"),), out=str(tmp_path / "out"), mask=str(folder / "mask.nii.gz"))
+    run(job, lambda event: None, companions=companions())
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"D_sd.nii.gz", "Dstar_info.nii.gz", "f_probability.nii.gz", "Dstar_low.nii.gz"} <= names
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert provenance["estimator"] == "posterior" and provenance["noise"]["sigma"] > 0 and provenance["prior"]["kind"]
+
+
+def test_what_an_estimator_had_to_say_of_a_small_region_is_a_warning(phantom_files, tmp_path):
+    folder, phantom = phantom_files
+    few = np.zeros(phantom.mask.shape, np.uint8)
+    few[tuple(np.argwhere(phantom.labels == 5)[:10].T)] = 1
+    write_volume(few, series_of_phantom(phantom).geometry, folder / "few.nii.gz")
+    events = []
+    job = job_of(folder, tmp_path / "out", mask=str(folder / "few.nii.gz"), estimators=(Request("posterior"),))
+    run(job, events.append)
+    said = [event["text"] for event in events if event["event"] == "warning"]
+    assert any("No prior can be learned from 10 voxels" in text for text in said)
+
+
+def test_a_prior_file_is_used_and_its_path_stays_out_of_the_provenance(phantom_files, tmp_path):
+    folder, phantom = phantom_files
+    series = series_of_phantom(phantom)
+    estimator = create("posterior", prior="learned", rounds=3)
+    prior = estimator.learn(series.signal, series.acquisition, phantom.mask)
+    path = tmp_path / "Doe^Jane.npz"
+    prior.save(path)
+    options = {"prior": "file", "prior_file": str(path)}
+    run(job_of(folder, tmp_path / "out", estimators=(Request("posterior", options),)), lambda event: None)
+    text = (tmp_path / "out" / "provenance.json").read_text()
+    assert prior.checksum in text and "Jane" not in text
 
 
 def test_the_provenance_holds_no_name_of_the_input(phantom_files, tmp_path):

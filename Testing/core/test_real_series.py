@@ -101,3 +101,59 @@ def test_the_prostate_up_to_b_1000_gives_plausible_maps(shared_data):
         assert np.nanmedian((result.residual / result.maps["S0"])[mask]) < 0.08
     # Restricted diffusion in the tumour is what the images are made for.
     assert 0.4e-3 < D["tumor_roi"] < 0.75 * D["pz_roi"] < 2e-3
+
+
+def posterior_of(folder, name, rois, label):
+    """Fit one region with the default estimator; return values, extras and provenance."""
+    series = read_series(folder / f"{name}.nii.gz")
+    labels, _ = read_labels(folder / rois, series.geometry)
+    inside = labels == label
+    result = create("posterior").fit(series.signal, series.acquisition, labels > 0)
+    return {key: volume[inside] for key, volume in result.all_maps().items()}, result.provenance
+
+
+@pytest.mark.parametrize("gradients", ["bipolar", "flowcomp"])
+def test_the_posterior_sees_no_perfusion_in_water_at_rest(shared_data, gradients):
+    folder = shared_data / "flow_phantom_static"
+    series = next(folder.glob(f"*T70_{gradients}_trace.nii.gz")).name.removesuffix(".nii.gz")
+    bottle, _ = posterior_of(folder, series, next(folder.glob("*_rois.nii.gz")).name, BOTTLE)
+    assert np.median(bottle["f_probability"]) < 0.1
+    assert abs(np.median(bottle["D"]) / 2.19e-3 - 1) < 0.03
+
+
+@pytest.mark.parametrize("volunteer", [1, 3])
+def test_flow_compensation_lowers_f_and_its_probability_for_the_posterior(shared_data, volunteer):
+    folder, rois = shared_data / "abdomen_ivim_3volunteers", f"volunteer{volunteer}_rois.nii.gz"
+    found = {
+        gradients: posterior_of(folder, f"volunteer{volunteer}_T70_{gradients}_trace", rois, LIVER)[0]
+        for gradients in ("bipolar", "flowcomp")
+    }
+    assert np.median(found["flowcomp"]["f"]) < 0.7 * np.median(found["bipolar"]["f"])
+    assert np.mean(found["flowcomp"]["f_probability"]) < np.mean(found["bipolar"]["f_probability"])
+
+
+def test_the_posterior_of_real_series_is_sure_where_it_can_be_and_says_where_not(shared_data):
+    cases = (
+        ("prostate_ivim_3T/ivim13b.nii.gz", "prostate_ivim_3T/pz_roi*", 1000),
+        ("spinal_cord_ivim_7T_rl/dwi_rl.nii.gz", "spinal_cord_ivim_7T_rl/cord_seg_dilated.nii.gz", 1000),
+    )
+    for name, region, highest in cases:
+        series = read_series(shared_data / name)
+        series = series.select(series.acquisition.bvalues <= highest, "b <= 1000 only")
+        mask = read_mask(next(shared_data.glob(region)), series.geometry)
+        result = create("posterior").fit(series.signal, series.acquisition, mask)
+        inside = mask & np.isfinite(result.maps["D"])
+        assert inside.sum() > 0.95 * mask.sum()
+        assert 0.2e-3 < np.median(result.maps["D"][inside]) < 3.5e-3
+        for key in ("D", "f", "Dstar"):
+            information = result.extras[f"{key}_info"][inside]
+            assert ((information >= 0) & (information <= 1)).all() and (result.errors[key][inside] > 0).all()
+            assert (result.extras[f"{key}_low"][inside] <= result.extras[f"{key}_high"][inside]).all()
+        assert result.provenance["noise"]["sigma"] > 0, name
+
+
+def test_a_second_run_of_a_real_series_is_bit_identical(shared_data):
+    folder = shared_data / "abdomen_ivim_3volunteers"
+    runs = [posterior_of(folder, "volunteer1_T70_bipolar_trace", "volunteer1_rois.nii.gz", LIVER)[0] for _ in range(2)]
+    for key in runs[0]:
+        np.testing.assert_array_equal(runs[0][key], runs[1][key])

@@ -14,7 +14,7 @@ import pytest
 
 from ivimcore.data.output import write_images
 from ivimcore.data.series import Geometry
-from ivimcore.jobs.job import Job
+from ivimcore.jobs.job import Job, Request
 from ivimcore.physics.protocols import protocol
 from ivimcore.physics.signal import biexponential
 
@@ -76,7 +76,8 @@ def large(tmp_path_factory):
 
 def job_file(folder: Path, series: Path, **changes) -> Path:
     bvalues = tuple(float(b) for b in protocol("brain16").bvalues)
-    job = Job(**{"inputs": (str(series),), "out": str(folder / "out"), "bvalues": bvalues, "mask": "none", **changes})
+    defaults = {"inputs": (str(series),), "out": str(folder / "out"), "bvalues": bvalues, "mask": "none"}
+    job = Job(**{**defaults, "estimators": (Request("nlls"),), **changes})
     path = folder / "job.json"
     path.write_text(job.to_json())
     return path
@@ -116,9 +117,13 @@ def wait_for_fit(process: subprocess.Popen) -> list[dict]:
     raise AssertionError(f"the worker ended before its fit: {seen[-1]}")
 
 
-@pytest.mark.parametrize("how", ["close stdin", "say cancel", "terminate"])
-def test_a_cancelled_worker_ends_within_a_second_and_leaves_nothing(start, large, tmp_path, how):
-    process = start(job_file(tmp_path, large))
+@pytest.mark.parametrize(
+    ("estimator", "how"),
+    [("nlls", "close stdin"), ("nlls", "say cancel"), ("nlls", "terminate"), ("posterior", "close stdin"),
+     ("bayes_mrf", "close stdin"), ("mle_rician", "close stdin")],
+)
+def test_a_cancelled_worker_ends_within_a_second_and_leaves_nothing(start, large, tmp_path, estimator, how):
+    process = start(job_file(tmp_path, large, estimators=(Request(estimator),)))
     wait_for_fit(process)
     asked = time.monotonic()
     if how == "close stdin":

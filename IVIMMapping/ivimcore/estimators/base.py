@@ -39,10 +39,10 @@ class Problem(str):
 
 @dataclass(frozen=True)
 class Option:
-    """One option of an estimator: name, kind ('number', 'choice', 'flag', 'bounds', 'file'), unit, default, one sentence.
+    """One option of an estimator: name, kind, unit, default, one sentence.
 
-    `choices` lists the values of a choice, or the words that a number may be instead; `lower` and `upper` limit a
-    number.
+    `kind` is 'number', 'choice', 'flag', 'bounds' or 'file'; `choices` lists the values of a choice, or the words that
+    a number may be instead; `lower` and `upper` limit a number.
     """
 
     name: str

@@ -234,13 +234,19 @@ def _one_thread_per_product(threads: int) -> Iterator[None]:
         yield
 
 
+def _shown(estimator: Estimator) -> dict[str, Any]:
+    """Return the options for the provenance; of a file only that there was one, because a path may hold a name."""
+    files = {option.name for option in estimator.options() if option.kind == "file"}
+    return {key: "a file" if key in files and value else value for key, value in estimator.values().items()}
+
+
 def provenance(estimator: Estimator, acquisition: Acquisition, voxels: int, seconds: float) -> dict[str, Any]:
     """Collect what is needed to repeat a fit: estimator, options, b-values used, versions, time. No names."""
     from .. import __version__
 
     return {
         "estimator": estimator.name,
-        "options": estimator.values(),
+        "options": _shown(estimator),
         "bvalues_used": [float(b) for b in acquisition.bvalues],
         "sigma": acquisition.sigma,
         "voxels": int(voxels),

@@ -223,8 +223,8 @@ class Posterior(VoxelwiseEstimator):
             good = good[teaches(rows[good], sigma)]
             if good.size < FEWEST_VOXELS:
                 warnings.append(
-                    f"No prior can be learned from {good.size} voxels of tissue (at least {FEWEST_VOXELS}): the broad prior, "
-                    "uniform inside the bounds, was used. Maps of few voxels are noisier; choose a larger region."
+                    f"No prior can be learned from {good.size} voxels of tissue (at least {FEWEST_VOXELS}): the broad "
+                    f"prior ({self.broad}) was used. Maps of few voxels are noisier; choose a larger region."
                 )
             elif self.prior == "learned":
                 plan.set_prior(learn_prior(plan, rows, good, tell))

@@ -28,7 +28,7 @@ COLUMNS = ("estimator", "tissue", "voxels", "map", "unit", "truth", "median", "m
 
 def run_demo(
     out: Path, emit: Emit, snr: float = 40.0, seed: int = 1, scene: bool = True, threads: int | None = None,
-    shape: tuple[int, int, int] = (112, 112, 10), estimators: tuple[str, ...] = ("nlls", "segmented"),
+    shape: tuple[int, int, int] = (112, 112, 10), estimators: tuple[str, ...] = ("nlls", "posterior"),
 ) -> str:
     """Make a phantom, fit it, and compare with its truth.
 

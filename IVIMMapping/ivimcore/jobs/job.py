@@ -16,7 +16,7 @@ from ..data.output import FORMATS, OutputFolder, write_json, write_maps
 from ..data.reading import read_labels, read_mask, read_series
 from ..data.series import AVERAGING, DwiSeries
 from ..errors import Cancelled, InputError
-from ..estimators import SENTENCES, Estimator, FitResult, create
+from ..estimators import DEFAULT, SENTENCES, Estimator, FitResult, create
 from .events import Emit, ProgressClock, result, warning
 
 Array = np.ndarray
@@ -47,7 +47,7 @@ class Job:
 
     inputs: tuple[str, ...]
     out: str
-    estimators: tuple[Request, ...] = (Request("nlls"),)
+    estimators: tuple[Request, ...] = (Request(DEFAULT),)
     bval: str | None = None
     bvalues: tuple[float, ...] | None = None
     series: str | None = None
@@ -83,7 +83,7 @@ class Job:
         if missing:
             raise InputError(f"The job file lacks {', '.join(missing)}; add what is missing.")
         try:
-            requests = tuple(Request(**request) for request in content.pop("estimators", [{"name": "nlls"}]))
+            requests = tuple(Request(**request) for request in content.pop("estimators", [{"name": DEFAULT}]))
             present = [key for key in ("inputs", "bvalues", "exclude") if content.get(key) is not None]
             lists = {key: tuple(content[key]) for key in present}
             return cls(**{**content, **lists, "estimators": requests})
@@ -213,6 +213,8 @@ def run(
             fit = _fit(job, estimator, outcome, clock, stop)
             fit.provenance.update(_about(series, mask_sentence, digest), status=fit.status_counts())
             outcome.results[name] = fit
+            for sentence in fit.provenance.get("warnings", ()):
+                emit(warning(f"{name}: {sentence}"))
         clock.begin(0.1, "Writing maps")
         for name, fit in outcome.results.items():
             check()
