@@ -171,8 +171,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.benchmark == "list":
         print("\n".join(f"{name:10s} {sentence}" for name, sentence in suite.descriptions().items()))
         return
-    names = _flat(options.estimator) or ["segmented", "nlls"]
-    report = suite.evaluate(options.benchmark, names, options.snr, options.voxels, options.limit)
+    report = suite.evaluate(options.benchmark, _flat(options.estimator), options.snr, options.voxels, options.limit)
     print(json.dumps(report.rows, indent=2) if options.json else report.text)
     if options.out:
         for path in report.write(Path(options.out)):

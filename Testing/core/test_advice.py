@@ -8,6 +8,7 @@ import pytest
 
 from ivimcore.errors import InputError
 from ivimcore.evaluation import advice
+from ivimcore.evaluation.requests import every_request
 
 PAGE = Path(__file__).parents[2] / "Resources" / "Documentation" / "which-estimator.md"
 
@@ -36,7 +37,7 @@ def test_tables_are_complete_markdown(contents):
 
 
 def test_all_estimators_with_dstar_are_asked():
-    requests = advice.all_requests()
+    requests = every_request()
     assert {"segmented", "nlls"} <= set(requests) and "adc" not in requests
 
 

@@ -22,30 +22,14 @@ from ..physics.phantom import abdomen, brain
 from . import coverage, lesion
 from .benchmarks import run_benchmark
 from .metrics import mdape
-from .requests import make
+from .requests import every_request, make
 
 Rows = Sequence[Mapping[str, Any]]
 KEYS = ("D", "f", "Dstar")
-BROUGHT = ("organ", "file")
-"""Priors that a person must choose or bring; they are not measured here."""
 ORGANS = ("liver", "spleen", "kidney cortex", "pancreas", "liver metastasis", "white matter", "grey matter", "tumour")
 SIMULATED = (("paper1", 8.0), ("paper1", 20.0), ("paper1", 50.0), ("brain", 30.0), ("brain", 100.0))
 KEEPS, FALSE = 0.80, 0.05
 """A lesion counts as kept from this share of its contrast, with at most this share of false positives."""
-
-
-def all_requests() -> list[str]:
-    """List every estimator that gives D, f and D*, the posterior once with each of its priors."""
-    from ..estimators import available
-
-    requests = []
-    for name, about in available().items():
-        priors = next((option.choices for option in about.options if option.name == "prior"), ())
-        if name == "posterior" and priors:
-            requests += [f"{name}:prior={prior}" for prior in priors if prior not in BROUGHT]
-        elif {"D", "f", "Dstar"} <= set(about.parameters):
-            requests.append(name)
-    return requests
 
 
 def measure(requests: Iterable[str | tuple[str, Any]], voxels: int = 4000, maps: int = lesion.MAPS) -> dict[str, Rows]:
@@ -240,7 +224,7 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Measure, and fill the page named in the arguments; further arguments name the estimators."""
     page, *requests = arguments
-    print("written:", ", ".join(fill(page, tables(measure(requests or all_requests())))))
+    print("written:", ", ".join(fill(page, tables(measure(requests or every_request())))))
 
 
 if __name__ == "__main__":

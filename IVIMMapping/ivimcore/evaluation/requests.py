@@ -8,6 +8,23 @@ from typing import Any
 from ..errors import InputError
 from ..physics.parameters import Bounds
 
+BROUGHT = ("organ", "file")
+"""Priors that a person must choose or bring; they are not measured here."""
+
+
+def every_request() -> list[str]:
+    """List every estimator that gives D, f and D*, the posterior once with each of its priors."""
+    from ..estimators import available
+
+    requests = []
+    for name, about in available().items():
+        priors = next((option.choices for option in about.options if option.name == "prior"), ())
+        if name == "posterior" and priors:
+            requests += [f"{name}:prior={prior}" for prior in priors if prior not in BROUGHT]
+        elif {"D", "f", "Dstar"} <= set(about.parameters):
+            requests.append(name)
+    return requests
+
 
 def make(request: str | tuple[str, Any], bounds: Mapping[str, Bounds] | None = None) -> tuple[str, Any]:
     """Make an estimator from its name and options.

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from . import benchmarks, coverage, lesion
+from .requests import every_request
 
 FEWEST_VOXELS = 100
 
@@ -31,15 +32,16 @@ def descriptions() -> dict[str, str]:
 
 def evaluate(
     name: str,
-    estimators: Sequence[str | tuple[str, Any]],
+    estimators: Sequence[str | tuple[str, Any]] | None = None,
     snrs: Sequence[float] | None = None,
     voxels: int | None = None,
     limit: str | None = None,
 ) -> Report:
     """Run one benchmark.
 
-    Arguments: `name` of the benchmark; `estimators` as in `requests.make`; `snrs` S0 / sigma instead of its own;
-    `voxels` simulated, for `lesion` rounded up to whole maps; `limit` "gaussian" or "rician" computes the limit too.
+    Arguments: `name` of the benchmark; `estimators` as in `requests.make`, None for all; `snrs` S0 / sigma instead of
+    its own; `voxels` simulated, for `lesion` rounded up to whole maps; `limit` "gaussian" or "rician" computes the limit
+    too.
     Returns: Report. Raises InputError for an unknown name, an SNR that is not positive, too few voxels, and for a limit
     where there is none.
     """
@@ -52,6 +54,7 @@ def evaluate(
             raise InputError(f"The SNR is {snr:g}; give positive numbers.")
     if limit is not None and name not in benchmarks.BENCHMARKS:
         raise InputError(f"The benchmark '{name}' has no limit; leave out --limit.")
+    estimators = estimators or every_request()
     if name == lesion.NAME:
         a_map = lesion.SHAPE[0] * lesion.SHAPE[1]
         rows = lesion.run(estimators, snrs, lesion.MAPS if voxels is None else -(-voxels // a_map))
