@@ -40,8 +40,8 @@ def evaluate(
     """Run one benchmark.
 
     Arguments: `name` of the benchmark; `estimators` as in `requests.make`, None for all; `snrs` S0 / sigma instead of
-    its own; `voxels` simulated, for `lesion` rounded up to whole maps; `limit` "gaussian" or "rician" computes the limit
-    too.
+    its own; `voxels` simulated, for `lesion` rounded up to whole maps; `limit` "gaussian" or "rician" computes the
+    limit too.
     Returns: Report. Raises InputError for an unknown name, an SNR that is not positive, too few voxels, and for a limit
     where there is none.
     """

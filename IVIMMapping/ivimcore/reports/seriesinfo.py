@@ -10,6 +10,7 @@ from ..data.mask import body_mask
 from ..data.series import DwiSeries
 from ..estimators import available, create
 from ..physics.background import measure_noise
+from .recommendation import recommend
 
 SAMPLE = 20000
 """Voxels used for the noise estimate."""
@@ -47,6 +48,7 @@ def describe_series(series: DwiSeries) -> dict[str, Any]:
         "sigma": noise.sigma,
         "snr": None if noise.sigma is None else float(lowest / noise.sigma),
         "noise_method": noise.method,
+        "recommendation": recommend(acquisition, None if noise.sigma is None else float(lowest / noise.sigma)),
         "estimators": {
             name: [{"sentence": str(said), "blocks": said.blocks} for said in create(name).problems(acquisition)]
             for name in available()
@@ -78,7 +80,7 @@ def format_series(about: dict[str, Any]) -> str:
         lines.append(f"            {about['noise_method']}")
     if about["decisions"]:
         lines += ["", "Decided while reading", *(f"  - {sentence}" for sentence in about["decisions"])]
-    lines += ["", "What the estimators say"]
+    lines += ["", f"Suggestion  {about['recommendation']}", "", "What the estimators say"]
     for name, problems in about["estimators"].items():
         if not problems:
             lines.append(f"  {name:10s} ready")
