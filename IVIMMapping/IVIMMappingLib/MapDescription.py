@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivimcore.physics.parameters import PARAMETERS, Parameter
+from ivimcore.physics.parameters import EXTRAS, PARAMETERS, Parameter
 
 DEVIATION_SUFFIX = "_sd"
 STATUS = "status"
@@ -15,9 +15,13 @@ _DEVIATION_OF_WINDOW = 0.25
 """Window of a standard deviation, as a part of the window of its parameter."""
 
 
+MAP_KEYS = (*PARAMETERS, *(key + DEVIATION_SUFFIX for key in PARAMETERS), *EXTRAS)
+"""Every map that a run may have, in the order in which a scene shows them."""
+
+
 @dataclass(frozen=True)
 class MapDescription:
-    """One kind of map: a parameter of the table, or the standard deviation of one.
+    """One kind of map: a parameter of the tables, or the standard deviation of one.
 
     `range` is the display window in stored units, or None where it follows the image.
     """
@@ -25,6 +29,11 @@ class MapDescription:
     key: str
     parameter: Parameter
     isDeviation: bool = False
+
+    @property
+    def isUncertainty(self) -> bool:
+        """Whether the map says how sure others are: a standard deviation, or a map beside the parameters."""
+        return self.isDeviation or self.key in EXTRAS
 
     @property
     def symbol(self) -> str:
@@ -53,26 +62,30 @@ class MapDescription:
 
     @property
     def legendTitle(self) -> str:
-        """Symbol and stored unit, for the legend of the scene: 'D [mm²/s]'."""
+        """Symbol and stored unit, for the legend of the scene: 'D [mm²/s]'; a pure number has none."""
+        if self.parameter.display_unit == "1":
+            return self.symbol
         unit = {"1": "fraction"}.get(self.parameter.unit, self.parameter.unit)
         return f"{self.symbol} [{unit}]"
 
 
 def describeMap(key: str) -> MapDescription:
-    """Return the description of the map of that key: 'D', 'f', 'rmse', 'D_sd'.
+    """Return the description of the map of that key: 'D', 'f', 'rmse', 'D_sd', 'Dstar_info'.
 
     Raises KeyError with the known keys for another one.
     """
-    isDeviation = key.endswith(DEVIATION_SUFFIX)
-    parameter = PARAMETERS.get(key.removesuffix(DEVIATION_SUFFIX))
-    if parameter is None:
-        raise KeyError(f"Unknown map '{key}'; known are {', '.join(PARAMETERS)}, and each with '{DEVIATION_SUFFIX}'.")
-    return MapDescription(key, parameter, isDeviation)
+    if not isMapKey(key):
+        raise KeyError(
+            f"Unknown map '{key}'; known are {', '.join(PARAMETERS)}, each with '{DEVIATION_SUFFIX}', and "
+            f"{', '.join(EXTRAS)}."
+        )
+    parameter = EXTRAS.get(key) or PARAMETERS[key.removesuffix(DEVIATION_SUFFIX)]
+    return MapDescription(key, parameter, key.endswith(DEVIATION_SUFFIX))
 
 
 def isMapKey(key: str) -> bool:
     """Tell whether a file of that name is a map of ours."""
-    return key.removesuffix(DEVIATION_SUFFIX) in PARAMETERS
+    return key in MAP_KEYS
 
 
 def robustWindow(*arrays: np.ndarray, highest: float = 99.0) -> tuple[float, float]:

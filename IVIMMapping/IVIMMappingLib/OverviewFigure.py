@@ -2,6 +2,9 @@
 
 The slices are drawn by Slicer (SliceFigure); titles, legends and layout by matplotlib, which is imported only here
 and only when a figure is written, because desktop Slicer does not bring it.
+
+Where a run has information maps, the column 'D* information' is added, and voxels of D, f and D* in which the data
+said little are pale and hatched: a smooth map that is only the prior must never look like a measurement.
 """
 
 from __future__ import annotations
@@ -14,24 +17,31 @@ from typing import Any
 import numpy as np
 import slicer
 
+from ivimcore.physics.parameters import INFORMATION, INFORMATION_MEANS, PARAMETERS
 from ivimcore.reports.colormaps import colormap
 
 from .MapDescription import describeMap
 from .RegionSegments import regionMasks
 from .SliceChoice import chooseBox, chooseSlice
 from .SliceFigure import SliceFigure, sizeOfSlice
-from .VolumeNodes import arrayFromVolumeNode, geometryOfVolumeNode
+from .VolumeNodes import arrayFromVolumeNode, createVolumeNode, geometryOfVolumeNode
 
-COLUMNS = ("base", "ADC", "D", "f", "Dstar", "rmse")
+INFORMATION_COLUMN = "Dstar" + INFORMATION
+COLUMNS = ("base", "ADC", "D", "f", "Dstar", INFORMATION_COLUMN, "rmse")
 _NAMES = {
     "D": "tissue diffusion", "f": "perfusion fraction", "Dstar": "pseudo-diffusion",
-    "rmse": "misfit", "S0": "signal at b = 0", "ADC": "apparent diffusion",
+    "rmse": "misfit", "S0": "signal at b = 0", "ADC": "apparent diffusion", INFORMATION_COLUMN: "information",
 }
 _NOTE = "Research use only. Not for diagnosis."
+_HATCH_NOTE = "hatched: the data said little, the prior filled in"
 _BACKGROUND, _TEXT, _QUIET = "#0b0d10", "#f2f4f7", "#9aa4b2"
 
 _FEW_REGIONS = 6
 _SYMBOL = {"size": 16, "weight": "bold"}
+
+_HATCH_PERIOD, _HATCH_WIDTH = 8, 2  # pixels along a line of the picture
+_PALE, _DIM, _LINE = 0.8, 0.6, (150, 155, 163)
+"""Of hatched voxels: the part of the colour lost to grey, the part of the lightness kept, and the colour of lines."""
 
 # Layout in pixels.
 _PANEL, _GAP, _LEFT, _RIGHT, _TOP, _TITLE, _LEGEND, _BOTTOM = 380, 14, 64, 24, 64, 40, 74, 52
@@ -55,8 +65,9 @@ def writeOverview(
     """Write the picture of `rows` as PNG and say what it shows: {"slice", "slices", "size"}.
 
     All rows lie on one grid. Maps of one column must have the same window (RunFolder.shareWindows); the legend under
-    the column is that of its first map. Outlines of the regions are drawn on the maps too where they are few; many
-    would hide them. `sliceIndex` along k is chosen by SliceChoice if None; `baseName` heads the first column.
+    the column is that of its first map. Voxels with little information are hatched (`hatch`). Outlines of the regions
+    are drawn on the maps too where they are few; many would hide them. `sliceIndex` along k is chosen by SliceChoice if
+    None; `baseName` heads the first column.
     Raises ValueError without rows.
     """
     if not rows:
@@ -75,34 +86,76 @@ def writeOverview(
         round(_PANEL * min(1.0, max(width / height, _LEAST_WIDTH))),
         round(_PANEL * min(1.0, max(height / width, _LEAST_HEIGHT))),
     )
-    pictures, letters = _drawSlices(scene, applicationLogic, rows, k, box, panel, segmentationNode)
+    pictures, letters, isHatched = _drawSlices(scene, applicationLogic, rows, k, box, panel, segmentationNode)
     names = _segmentColors(segmentationNode) if regions else []
-    figure = _compose(rows, pictures, panel, letters, names, title, f"slice {k + 1} of {geometry.shape[2]}", baseName)
+    notes = (_HATCH_NOTE, _NOTE) if isHatched else (_NOTE,)
+    where = f"slice {k + 1} of {geometry.shape[2]}"
+    figure = _compose(rows, pictures, panel, letters, names, title, where, baseName, notes)
     figure.savefig(str(path), format="png", facecolor=_BACKGROUND)
     size = [round(float(inches) * figure.dpi) for inches in figure.get_size_inches()]
     return {"slice": k, "slices": geometry.shape[2], "size": size}
 
 
+def hatch(picture: np.ndarray, unsure: np.ndarray) -> np.ndarray:
+    """Return `picture` (h, w, 3) uint8 with the pixels of `unsure` (h, w) of bool pale and dim, under lines."""
+    grey = picture @ np.array([0.299, 0.587, 0.114])
+    changed = _DIM * ((1 - _PALE) * picture + _PALE * grey[..., None])
+    y, x = np.indices(unsure.shape)
+    changed[(x + y) % _HATCH_PERIOD < _HATCH_WIDTH] = _LINE
+    return np.where(unsure[..., None], np.rint(changed), picture).astype(np.uint8)
+
+
 def _drawSlices(scene, applicationLogic, rows, k, box, panel, segmentationNode):
-    """Return the pictures {(row, column key): (h, w, 3)} and the letters of the left and the right edge."""
-    pictures = {}
+    """Return the pictures {(row, column key): (h, w, 3)}, the letters of both edges, and whether any is hatched."""
+    pictures, isHatched = {}, False
     outlines = segmentationNode.GetDisplayNode() if segmentationNode else None
     few = outlines is not None and segmentationNode.GetSegmentation().GetNumberOfSegments() <= _FEW_REGIONS
     visible = outlines is not None and outlines.GetVisibility()
+
+    def draw(background, foreground=None, outlined=False):
+        if outlines is not None:
+            outlines.SetVisibility(outlined)
+        return view.render(background, foreground, k, box=box)
+
     with SliceFigure(scene, applicationLogic, panel) as view:
-        for key in COLUMNS:
-            if outlines is not None:
-                outlines.SetVisibility(key == "base" or few)
-            for number, row in enumerate(rows):
-                if key == "base" or key in row.maps:
-                    pictures[number, key] = view.render(row.base, row.maps.get(key), k, box=box)
+        for number, row in enumerate(rows):
+            pictures[number, "base"] = draw(row.base, outlined=True)
+            for key in (key for key in COLUMNS if key in row.maps):
+                # Over the grey image nobody could tell where a grey map ends.
+                layers = (row.maps[key],) if describeMap(key).colors == "Grey" else (row.base, row.maps[key])
+                pictures[number, key] = outlined = draw(*layers, outlined=few)
+                information = row.maps.get(key + INFORMATION)
+                if information is None:
+                    continue
+                unsure = _drawUnsure(scene, draw, row.maps[key], information)
+                plain = draw(*layers) if few else outlined
+                # Outlines are what differs from the picture without them, and stay above the hatching.
+                isOutline = (outlined != plain).any(axis=2, keepdims=True)
+                pictures[number, key] = np.where(isOutline, outlined, hatch(plain, unsure))
+                isHatched = isHatched or bool(unsure.any())
         letters = view.edgeLetters()
     if outlines is not None:
         outlines.SetVisibility(visible)
-    return pictures, letters
+    return pictures, letters, isHatched
 
 
-def _compose(rows, pictures, panel, letters, names, title, where, baseName):
+def _drawUnsure(scene, draw, node, information) -> np.ndarray:
+    """Return the pixels (h, w) of the voxels with a value of `node` in which the data said little."""
+    values, geometry = arrayFromVolumeNode(node)
+    known = arrayFromVolumeNode(information)[0]
+    unsure = np.isfinite(values) & (known < INFORMATION_MEANS)
+    mask = createVolumeNode(scene, unsure, geometry, "IVIMFigure unsure")
+    display = mask.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0, 1)
+    display.SetInterpolate(False)
+    pixels = draw(mask)[..., 0] > 127
+    scene.RemoveNode(display)
+    scene.RemoveNode(mask)
+    return pixels
+
+
+def _compose(rows, pictures, panel, letters, names, title, where, baseName, notes):
     """Lay the pictures out and write everything around them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -125,7 +178,7 @@ def _compose(rows, pictures, panel, letters, names, title, where, baseName):
     write(width - _RIGHT, _TOP / 2 + 4, where, size=12, color=_QUIET, ha="right")
     for c, key in enumerate(columns):
         left = _LEFT + c * (panel[0] + _GAP)
-        symbol = "" if key == "base" else describeMap(key).symbol
+        symbol = "" if key == "base" else _symbol(key)
         write(left, _TOP + _TITLE / 2, symbol, **_SYMBOL)
         indent = 0 if key == "base" else _widthOf(figure, symbol, _SYMBOL) + 12
         name = baseName if key == "base" else _NAMES[key]
@@ -138,8 +191,13 @@ def _compose(rows, pictures, panel, letters, names, title, where, baseName):
     for r, row in enumerate(rows):
         middle = _TOP + _TITLE + r * (panel[1] + _GAP) + panel[1] / 2
         write(_LEFT / 2, middle, row.title, size=15, weight="bold", rotation=90, ha="center")
-    _footer(figure, write, width, height, names)
+    _footer(figure, write, width, height, names, notes)
     return figure
+
+
+def _symbol(key: str) -> str:
+    """Return the symbol over a column; that of the information is the symbol of what it informs about."""
+    return PARAMETERS[key.removesuffix(INFORMATION)].symbol
 
 
 def _widthOf(figure, text: str, style) -> float:
@@ -185,12 +243,13 @@ def _locator():
     return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=4)
 
 
-def _footer(figure, write, width: float, height: float, names) -> None:
-    """Write the regions with their colours at the left and the note at the right, all on one line."""
+def _footer(figure, write, width: float, height: float, names, notes) -> None:
+    """Write the regions with their colours at the left and the notes at the right, all on one line."""
     line = height - _BOTTOM / 2 + 4
-    write(width - _RIGHT, line, _NOTE, size=11, color=_QUIET, ha="right")
+    note = "     ".join(notes)
+    write(width - _RIGHT, line, note, size=11, color=_QUIET, ha="right")
     renderer = figure.canvas.get_renderer()
-    end = width - _RIGHT - _widthOf(figure, _NOTE, {"size": 11}) - 24
+    end = width - _RIGHT - _widthOf(figure, note, {"size": 11}) - 24
     more = _widthOf(figure, f"and {len(names)} more", {"size": 12}) + 24
     x = float(_LEFT)
     for number, (name, color) in enumerate(names):

@@ -6,6 +6,8 @@
         <input> regions           segmentation, shared by all runs
         <input> IVIM <estimator>  folder of one run
             <input> IVIM D, ...   maps
+            uncertainty           folder of the maps that say how sure those are, closed at first
+                <input> IVIM SD of D, ...
             <input> IVIM statistics
 """
 
@@ -32,6 +34,8 @@ from .MapDisplay import (
 )
 from .StatisticsTable import createTable
 from .VolumeNodes import createVolumeNode
+
+UNCERTAINTY = "uncertainty"
 
 
 @dataclass
@@ -83,7 +87,7 @@ def addRun(
     """Add one run: a folder with a node for each map of `maps` (key -> (x, y, z) in stored units) and its table.
 
     `maps` may hold "status". `statistics` are the lines of the table. The folder is called
-    '<input> IVIM <estimator>' unless `folderName` says otherwise.
+    '<input> IVIM <estimator>' unless `folderName` says otherwise; maps of uncertainty lie in a folder inside it.
     """
     provenance = {"estimator": estimator, **(provenance or {})}
     run = RunNodes(estimator, createFolder(scene, folderName or f"{inputName} IVIM {estimator}", parentItem))
@@ -96,13 +100,18 @@ def addRun(
         wanted = f"{inputName} IVIM {what}"
         return wanted if scene.GetFirstNodeByName(wanted) is None else f"{wanted} ({estimator})"
 
+    uncertaintyItem = None
     for key, values in maps.items():
         if key == STATUS:
             run.status = createStatusNode(scene, values, geometry, name("status"), provenance)
             moveToFolder(run.status, run.folderItem)
         else:
-            run.maps[key] = createMapNode(scene, key, values, geometry, name(describeMap(key).symbol), provenance)
-            moveToFolder(run.maps[key], run.folderItem)
+            description = describeMap(key)
+            run.maps[key] = createMapNode(scene, key, values, geometry, name(description.symbol), provenance)
+            if description.isUncertainty and uncertaintyItem is None:
+                uncertaintyItem = createFolder(scene, UNCERTAINTY, run.folderItem)
+                hierarchy.SetItemExpanded(uncertaintyItem, False)
+            moveToFolder(run.maps[key], uncertaintyItem if description.isUncertainty else run.folderItem)
     if statistics:
         run.table = createTable(scene, statistics, name("statistics"))
         setProvenance(run.table, "statistics", provenance)

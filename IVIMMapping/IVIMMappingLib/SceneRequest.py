@@ -33,7 +33,7 @@ from typing import Any
 from ivimcore.errors import InputError
 from ivimcore.physics.parameters import PARAMETERS
 
-from .MapDescription import DEVIATION_SUFFIX, STATUS
+from .MapDescription import MAP_KEYS, STATUS
 
 SUFFIXES = (".nii.gz", ".nrrd", ".nii", ".nhdr")
 
@@ -109,8 +109,7 @@ def _parse(content: Mapping[str, Any], folder: Path) -> SceneRequest:
 
 def _parseRun(content: Mapping[str, Any], parent: Path) -> RunRequest:
     folder = parent / content["folder"]
-    keys = [*PARAMETERS, *(key + DEVIATION_SUFFIX for key in PARAMETERS), STATUS]
-    files = {key: folder / (key + suffix) for key in keys for suffix in reversed(SUFFIXES)
+    files = {key: folder / (key + suffix) for key in (*MAP_KEYS, STATUS) for suffix in reversed(SUFFIXES)
              if (folder / (key + suffix)).is_file()}
     if not set(files) & set(PARAMETERS):
         raise InputError(f"There is no map in {folder}; give a folder as 'ivim map' writes it.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -207,7 +206,7 @@ def test_every_extra_map_has_words_and_units_and_the_provenance_is_json():
 
 
 def test_cancelling_works_in_every_pass():
-    signal = np.random.default_rng(0).uniform(50, 100, (40, 40, 2, 16))
+    signal = np.random.default_rng(0).uniform(50, 100, (40, 40, 6, 16))
     for prior in ("learned", "learned_local"):
         seen = []
 
@@ -225,11 +224,3 @@ def test_what_must_be_set_is_said_before_any_work():
     for options, words in (({"prior": "organ"}, "organ"), ({"prior": "file"}, "prior_file")):
         problem = create("posterior", **options).problems(acquisition)[0]
         assert problem.blocks and words in problem
-
-
-def test_two_thousand_voxels_take_less_than_a_second():
-    """About 30 microseconds a voxel; the bound leaves room for a busy computer."""
-    fit(20, 200, bounds={})
-    start = time.perf_counter()
-    fit(20, 2000, bounds={})
-    assert time.perf_counter() - start < 1.0

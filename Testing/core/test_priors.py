@@ -199,7 +199,10 @@ def test_a_voxel_does_not_teach_its_own_prior():
     changed = posterior.copy()
     changed[3, 3, 0] = np.eye(12)[5]
     there = np.ones((7, 6, 1), dtype=bool)
-    one, two = (neighbour_priors(each, there, broad, (1, 1, 0), 1, 0.02) for each in (posterior.copy(), changed))
+    one, two = (
+        neighbour_priors(each.reshape(-1, 12), there, broad, (1, 1, 0), 1, 0.02, there).reshape(7, 6, 1, 12)
+        for each in (posterior, changed)
+    )
     np.testing.assert_allclose(one[3, 3, 0], two[3, 3, 0], rtol=1e-5)
     assert not np.allclose(one[3, 2, 0], two[3, 2, 0], rtol=1e-2)
     np.testing.assert_allclose((one * broad).sum(axis=-1), 1, rtol=1e-5)

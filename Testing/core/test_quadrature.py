@@ -8,7 +8,7 @@ import pytest
 from ivimcore.estimators import grid as grids
 from ivimcore.estimators.grid import KEYS, make_grid
 from ivimcore.estimators.noisefloor import excess
-from ivimcore.estimators.quadrature import BLOCK, blocks, prepare, profile
+from ivimcore.estimators.quadrature import BLOCK, blocks, on_thinned, prepare, profile, split
 from ivimcore.physics.noise import add_rician
 from ivimcore.physics.presets import broad_bounds
 from ivimcore.physics.signal import biexponential
@@ -90,6 +90,23 @@ def test_layers_left_out_do_not_matter():
     whole = block.weight[np.argsort(block.voxels)] / block.weight[np.argsort(block.voxels)].sum(axis=1, keepdims=True)
     assert len(y) <= BLOCK
     np.testing.assert_allclose(weights(y, 0.05, grid), whole, atol=2e-5)
+
+
+def test_wide_voxels_need_half_of_the_layers():
+    y, _ = draw(8)
+    grid = make_grid(B, ONE, broad_bounds())
+    thin = grids.thinned(grid)
+    data = prepare(y, np.zeros(len(y)), grid, 1 / 8, B.size)
+    first, last, _ = profile(data, grid)
+    wide = next(at for one, at, _, _ in split(grid, first, last) if one is thin)
+    assert wide.size > len(y) / 2
+    means = []
+    for one, step in ((grid, 1), (thin, 2)):
+        log = np.log(one.volume / one.length).astype(np.float32)
+        for block in blocks(data, one, log, 0 * first, 0 * last + grid.axes[0].nodes.size // step, wide):
+            means.append((block.weight / block.weight.sum(axis=1, keepdims=True)) @ nodes(one).T)
+    assert (np.abs(means[1] - means[0]) < 5e-3 * means[0].mean(axis=0)).all()
+    np.testing.assert_allclose(on_thinned(grid, grid.volume), thin.volume)
 
 
 @pytest.mark.parametrize("snr", [1, 10, 1000, 1e6])

@@ -10,9 +10,12 @@ import pytest
 
 from ivimcore.data.series import DwiSeries, Geometry
 from ivimcore.errors import InputError
+from ivimcore.estimators import create
 from ivimcore.physics.acquisition import Acquisition
+from ivimcore.physics.parameters import INFORMATION_MEANS
 from ivimcore.physics.signal import biexponential
-from ivimcore.reports.figures import plot_error_bars_by_tissue, plot_region_curves
+from ivimcore.reports.companions import write_prior
+from ivimcore.reports.figures import _numbers, plot_error_bars_by_tissue, plot_region_curves
 from ivimcore.reports.roistatistics import (
     COLUMNS,
     MEAN_FIT_COLUMNS,
@@ -72,6 +75,38 @@ def test_dstar_counts_only_where_there_is_blood_and_the_rest_is_counted():
         assert row["p95"] < 1
     assert row_of(rows, "liver", "f")["left_out"] == 0
     assert row_of(rows, "liver", "Dstar_sd")["unit"] == "mm²/s"
+
+
+def test_information_says_what_part_of_a_mean_was_measured():
+    maps = some_maps()
+    maps["f"][:2] = 0.01
+    maps["Dstar_info"] = np.full(SHAPE, INFORMATION_MEANS)  # the threshold itself is informed
+    maps["Dstar_info"][4] = 0.1
+    maps["Dstar_info"][:2] = 0.0  # no blood: neither D* nor its information counts
+    maps["Dstar_sd"] = maps["Dstar_low"] = maps["Dstar_high"] = maps["Dstar"]
+    maps["f_probability"] = maps["f"]
+    rows = region_statistics(maps, GEOMETRY, LABELS, NAMES)
+    assert [tuple(row)[-2:] for row in rows] == [("information", "informed_share")] * len(rows)
+    for key in ("Dstar", "Dstar_sd", "Dstar_low", "Dstar_high", "Dstar_info"):
+        row = row_of(rows, "liver", key)
+        assert (row["n"], row["left_out"]) == (60, 40)
+        assert row["information"] == pytest.approx((40 * INFORMATION_MEANS + 20 * 0.1) / 60)
+        assert row["informed_share"] == pytest.approx(2 / 3)
+    for key in ("D", "f", "f_probability"):
+        row = row_of(rows, "liver", key)
+        assert (row["n"], row["information"], row["informed_share"]) == (100, None, None)
+    assert row_of(rows, "liver", "f_probability")["unit"] == "1"
+
+
+def test_information_without_a_value_is_nan_where_the_estimator_has_a_map(tmp_path):
+    maps = some_maps()
+    maps["D_info"] = np.full(SHAPE, np.nan)  # a parameter fixed by its bounds
+    rows = region_statistics(maps, GEOMETRY, LABELS, NAMES)
+    assert np.isnan([row_of(rows, "liver", "D")[key] for key in ("information", "informed_share")]).all()
+    write_csv(tmp_path / "s.csv", rows)
+    with open(tmp_path / "s.csv", encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert (read[0]["informed_share"], read[1]["informed_share"]) == ("nan", "")
 
 
 def test_voxels_without_value_are_neither_zero_nor_forgotten():
@@ -153,8 +188,9 @@ class ExactFit:
 
     name = "exact"
 
-    def __init__(self, values):
+    def __init__(self, values, information=None):
         self.values, self.sigmas = values, []
+        self.extras = {f"{key}_info": np.full((1, 1, 1), value) for key, value in (information or {}).items()}
 
     def fit(self, signal, acquisition, mask):
         assert signal.shape == (1, 1, 1, acquisition.count)
@@ -163,7 +199,8 @@ class ExactFit:
         maps = {key: np.full((1, 1, 1), value) for key, value in self.values.items()}
         fitted = biexponential(acquisition.bvalues, *(self.values[key] for key in ("S0", "D", "f", "Dstar")))
         residual = np.sqrt(((signal - fitted) ** 2).mean(axis=-1))
-        return SimpleNamespace(maps=maps, errors={"D": np.full((1, 1, 1), 1e-5)}, residual=residual)
+        errors = {"D": np.full((1, 1, 1), 1e-5)}
+        return SimpleNamespace(maps=maps, errors=errors, residual=residual, extras=self.extras)
 
 
 VALUES = {"D": 1.1e-3, "f": 0.2, "Dstar": 0.05, "S0": 500.0}
@@ -202,6 +239,54 @@ def test_fit_of_region_means_gives_rows_and_curves_through_the_points():
     assert np.interp(B, curve.fine_b, curve.fitted) == pytest.approx(clean, rel=2e-3)
     assert curve.tissue[0] == pytest.approx(500 * 0.8)
     assert (curve.tissue <= curve.fitted).all()
+
+
+def test_a_number_that_only_repeats_the_prior_is_not_written_beside_a_curve():
+    series, _ = make_series()
+    sure = ExactFit(VALUES, {"D": 0.9, "Dstar": INFORMATION_MEANS})
+    _, (curve, _) = fit_region_means(sure, series, LABELS, NAMES)
+    assert curve.information == {"D": 0.9, "Dstar": INFORMATION_MEANS}
+    assert "D* 50 10⁻³ mm²/s" in _numbers(curve)
+    _, (curve, _) = fit_region_means(ExactFit(VALUES, {"D": 0.9, "Dstar": 0.19}), series, LABELS, NAMES)
+    assert "D* not determined" in _numbers(curve)
+    assert "f 20 %" in _numbers(curve)
+
+
+@pytest.mark.parametrize("prior", ["learned", "learned_local", "uniform"])
+def test_a_learned_prior_is_written_and_gives_the_same_maps_again(tmp_path, prior):
+    series, _ = make_series(sigma=10.0)
+    mask = LABELS > 0
+    estimator = create("posterior", prior=prior)
+    fit = estimator.fit(series.signal, series.acquisition, mask)
+    outcome = SimpleNamespace(
+        series=series, mask=mask, estimators={"posterior": estimator}, results={"posterior": fit},
+        folders={"posterior": tmp_path}, job=SimpleNamespace(name="DWI"),
+    )
+    write_prior(outcome, "posterior", figure=False)
+    if prior != "learned":
+        assert not list(tmp_path.iterdir())
+        return
+    assert [path.name for path in tmp_path.iterdir()] == ["prior.npz"]
+    again = create("posterior", prior="file", prior_file=tmp_path / "prior.npz")
+    same = again.fit(series.signal, series.acquisition, mask).all_maps()
+    for key, image in fit.all_maps().items():
+        np.testing.assert_array_equal(same[key], image)
+    write_prior(outcome, "posterior", figure=True)
+    assert (tmp_path / "prior.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_region_too_small_to_teach_writes_no_prior(tmp_path):
+    series, _ = make_series(sigma=10.0)
+    mask = np.zeros(SHAPE, bool)
+    mask[0, 0] = True
+    estimator = create("posterior", prior="learned")
+    fit = estimator.fit(series.signal, series.acquisition, mask)
+    outcome = SimpleNamespace(
+        series=series, mask=mask, estimators={"posterior": estimator}, results={"posterior": fit},
+        folders={"posterior": tmp_path},
+    )
+    write_prior(outcome, "posterior", figure=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_region_gives_a_curve_of_nan_and_no_row():

@@ -82,6 +82,17 @@ def obliqueGeometry(shape=SHAPE):
     return Geometry(shape, affine)
 
 
+def smallExtras():
+    """Return maps beside those of `smallRun`, as a posterior estimator writes them: D* known only for i < 10."""
+    maps = smallRun()[1]
+    known = np.where(np.arange(SHAPE[0]) < 10, 0.7, 0.05)[:, None, None]
+    extras = {
+        "Dstar_info": known, "f_info": 0.2, "f_probability": 0.95, "rho_Dstar_f": -0.4,
+        "Dstar_low": 0.5 * maps["Dstar"], "Dstar_high": 2 * maps["Dstar"],
+    }
+    return {key: np.where(np.isfinite(maps["D"]), values, np.nan).astype(np.float32) for key, values in extras.items()}
+
+
 def smallRun(seed=0):
     """Return base image, maps by key (NaN outside an ellipse), status and labels, all (x, y, z)."""
     i, j, k = np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij")

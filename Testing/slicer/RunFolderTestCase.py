@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import slicer
-from IVIMTestScene import NAMES, SceneTest, obliqueGeometry, smallRun
+from IVIMTestScene import NAMES, SceneTest, obliqueGeometry, smallExtras, smallRun
 
-from ivimcore.physics.parameters import PARAMETERS
+from ivimcore.physics.parameters import EXTRAS, PARAMETERS
 from ivimcore.reports.colormaps import colormap
 from IVIMMappingLib.DwiSequence import browseSequence, bvaluesOfSequence, createDwiSequence
 from IVIMMappingLib.RegionSegments import createSegmentation, regionMasks
@@ -26,6 +26,7 @@ class RunFolderTestCase(SceneTest):
         super().setUp()
         self.geometry = obliqueGeometry()
         self.base, self.maps, self.status, self.labels = smallRun()
+        self.extras = smallExtras()
         self.provenance = {"run_id": "r-1", "estimator": "nlls", "bvalues": [0, 10, 800], "note": "σ, mm²/s"}
         folder = createFolder(self.scene, "case")
         base = createBaseNode(self.scene, self.base, self.geometry, "case b0")
@@ -34,7 +35,7 @@ class RunFolderTestCase(SceneTest):
         sequence = createDwiSequence(self.scene, signal, self.geometry, BVALUES, "case DWI")
         for node in (base, regions, sequence):
             moveToFolder(node, folder)
-        maps = {**self.maps, "D_sd": self.maps["D"] / 10, "status": self.status}
+        maps = {**self.maps, "D_sd": self.maps["D"] / 10, **self.extras, "status": self.status}
         self.run_ = addRun(self.scene, maps, self.geometry, "case", "nlls", self.provenance, ROWS, folder)
 
     def check(self):
@@ -43,8 +44,8 @@ class RunFolderTestCase(SceneTest):
         self.checkHierarchy()
 
     def checkMaps(self):
-        for key, values in self.maps.items():
-            parameter = PARAMETERS[key]
+        for key, values in {**self.maps, **self.extras}.items():
+            parameter = (PARAMETERS | EXTRAS)[key]
             node = self.node(f"case IVIM {parameter.symbol}")
             array, grid = arrayFromVolumeNode(node)
             self.assertEqual(array.dtype, np.float32)
@@ -74,7 +75,8 @@ class RunFolderTestCase(SceneTest):
         self.assertGreater(display.GetUpperThreshold(), np.nanmax(values))
         legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
         unit = {"1": "fraction"}.get(parameter.unit, parameter.unit)
-        self.assertEqual(legend.GetTitleText(), f"{parameter.symbol} [{unit}]")
+        expected = parameter.symbol if parameter.key == "rho_Dstar_f" else f"{parameter.symbol} [{unit}]"
+        self.assertEqual(legend.GetTitleText(), expected)
         self.assertEqual(legend.GetLabelFormat(), "%.3g")
 
     def checkCompanions(self):
@@ -97,8 +99,11 @@ class RunFolderTestCase(SceneTest):
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
         self.assertEqual(self.pathOf(hierarchy, self.node("case b0")), ["case"])
         self.assertEqual(self.pathOf(hierarchy, self.node("case regions")), ["case"])
-        for name in ("case IVIM D", "case IVIM SD of D", "case IVIM status", "case IVIM statistics"):
-            self.assertEqual(self.pathOf(hierarchy, self.node(name)), ["case", "case IVIM nlls"])
+        run = ["case", "case IVIM nlls"]
+        for name in ("case IVIM D", "case IVIM RMSE", "case IVIM status", "case IVIM statistics"):
+            self.assertEqual(self.pathOf(hierarchy, self.node(name)), run)
+        for name in ("SD of D", *(EXTRAS[key].symbol for key in self.extras)):
+            self.assertEqual(self.pathOf(hierarchy, self.node(f"case IVIM {name}")), [*run, "uncertainty"])
 
     @staticmethod
     def pathOf(hierarchy, node):
@@ -117,6 +122,11 @@ class RunFolderTestCase(SceneTest):
 
     def test_scene_says_what_every_node_is(self):
         self.check()
+
+    def test_run_without_uncertainty_has_no_folder_for_it(self):
+        run = addRun(self.scene, self.maps, self.geometry, "case", "other")
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+        self.assertEqual(hierarchy.GetNumberOfItemChildren(run.folderItem), len(self.maps))
 
     def test_saved_scene_brings_everything_back(self):
         self.reload()
@@ -137,7 +147,7 @@ class RunFolderTestCase(SceneTest):
         self.assertEqual(len(windows), 1)
         self.assertGreater(windows.pop(), 10.0)
         legends = self.scene.GetNodesByClass("vtkMRMLColorLegendDisplayNode")
-        self.assertEqual(legends.GetNumberOfItems(), len(self.maps) + 2)
+        self.assertEqual(legends.GetNumberOfItems(), len(self.maps) + len(self.extras) + 2)
 
     def test_frames_can_be_browsed_after_reloading(self):
         sequence = self.scene.GetFirstNode("case DWI", "vtkMRMLSequenceNode")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from IVIMTestScene import IN_DESKTOP, NAMES, SceneTest, obliqueGeometry, smallRun
+from IVIMTestScene import IN_DESKTOP, NAMES, SceneTest, obliqueGeometry, smallExtras, smallRun
 
 import IVIMMappingLib
 from ivimcore.data.geometry_io import image_of
@@ -72,8 +72,28 @@ class SceneProgramTestCase(SceneTest):
         red = self.scene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
         self.assertEqual(red.GetForegroundVolumeID(), self.node("case IVIM D").GetID())
 
+    def picture(self):
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(self.folder / "made.png")))[..., :3].astype(int)
+
+    def test_information_is_a_column_and_hatches_where_the_data_said_little(self):
+        del self.request["scene"], self.request["labels"], self.request["runs"][0]
+        self.assertEqual(self.program()[0], 0)
+        before = self.picture()
+        for key, values in smallExtras().items():
+            write(values, self.folder / "nlls" / (key + ".nii.gz"))
+        code, events, stderr = self.program()
+        self.assertEqual((code, stderr), (0, ""))
+        after = self.picture()
+        self.assertGreater(after.shape[1], before.shape[1] + 200)
+        # D* is unsure in half of the voxels, f (at the threshold) in none; the lesion lies in the unsure half.
+        for key, high, value, part in (("f", 0.4, 0.3, 1.0), ("Dstar", 0.1, 0.06, 0.0), ("Dstar", 0.1, 0.02, 0.6)):
+            color = 255 * colormap({"f": "IVIM Perfusion", "Dstar": "IVIM Flow"}[key])[int(255 * value / high + 0.5)]
+            counts = [int((np.abs(image - color).max(axis=2) < 6).sum()) for image in (before, after)]
+            self.assertGreater(counts[0], 1000)
+            self.assertAlmostEqual(counts[1] / counts[0], part, delta=0.1, msg=key)
+
     def checkOverview(self, k):
-        picture = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(self.folder / "made.png")))[..., :3].astype(int)
+        picture = self.picture()
         self.assertGreater(picture.shape[1], 5 * 380)
         # The value of most voxels outside the lesion fills a part of each panel with its colour.
         for key, low, high in (("D", 0.0, 3e-3), ("f", 0.0, 0.4), ("Dstar", 0.0, 0.1)):

@@ -5,8 +5,9 @@ from IVIMTestScene import NAMES, SHAPE, SceneTest, obliqueGeometry, smallRun
 
 from ivimcore.data.series import Geometry
 from ivimcore.reports.colormaps import colormap
-from IVIMMappingLib.MapDescription import describeMap, labelCount, roundWindow
+from IVIMMappingLib.MapDescription import describeMap, isMapKey, labelCount, roundWindow
 from IVIMMappingLib.MapDisplay import createMapNode
+from IVIMMappingLib.OverviewFigure import hatch
 from IVIMMappingLib.RegionSegments import COLORS, createSegmentation
 from IVIMMappingLib.RunFolder import createBaseNode
 from IVIMMappingLib.SliceChoice import chooseBox, chooseSlice
@@ -102,6 +103,31 @@ class WindowTestCase(SceneTest):
         self.assertIn("standard deviation", description.description)
         with self.assertRaisesRegex(KeyError, "known are"):
             describeMap("Dx")
+
+    def test_maps_beside_the_parameters_are_described_by_their_table(self):
+        for key, title in (
+            ("Dstar_info", "information on D* [fraction]"), ("f_probability", "P(f > 5 %) [fraction]"),
+            ("rho_Dstar_f", "correlation of D* and f"), ("Dstar_low", "D* low [mm²/s]"),
+        ):
+            self.assertTrue(isMapKey(key))
+            self.assertTrue(describeMap(key).isUncertainty)
+            self.assertEqual(describeMap(key).legendTitle, title)
+        self.assertFalse(describeMap("D").isUncertainty)
+        self.assertFalse(isMapKey("Dstar_info_sd"))
+
+
+class HatchTestCase(SceneTest):
+    def test_unsure_pixels_lose_their_colour_and_the_others_keep_theirs(self):
+        picture = np.full((40, 60, 3), (40, 200, 80), np.uint8)
+        unsure = np.zeros((40, 60), bool)
+        unsure[10:30, 10:40] = True
+        hatched = hatch(picture, unsure)
+        np.testing.assert_array_equal(hatched[~unsure], picture[~unsure])
+        spread = np.ptp(hatched[unsure].astype(int), axis=1)
+        self.assertLess(spread.max(), 0.25 * np.ptp(picture[0, 0].astype(int)))
+        # Every line and every column of an unsure area meets the hatching.
+        lines = (hatched[10:30, 10:40] == hatched[unsure].max(axis=0)).all(axis=2)
+        self.assertTrue(lines.any(axis=0).all() and lines.any(axis=1).all() and lines.mean() < 0.5)
 
 
 class SliceChoiceTestCase(SceneTest):

@@ -42,7 +42,14 @@ def excess(signal: Array) -> Array:
     Source: Koay and Basser, J Magn Reson 2006;179:317, eq. 4.
     """
     signal = np.asarray(signal, dtype=float)
-    return np.where(signal < LAST, np.interp(signal, *_table()), 0.5 / np.maximum(signal, LAST))
+    found = np.asarray(0.5 / np.maximum(signal, LAST))
+    low = signal < LAST
+    if low.any():
+        place = signal[low] * ((_table()[0].size - 1) / LAST)
+        cell = place.astype(np.intp)
+        value = _table()[1]
+        found[low] = value[cell] + (place - cell) * (value[cell + 1] - value[cell])
+    return found
 
 
 def correct(y: Array, within: Array, grid: Grid, sigma: float, images: int) -> Array:

@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from ..physics.noise import estimate_sigma
-from ..physics.parameters import PARAMETERS, Bounds
+from ..physics.parameters import INFORMATION_MEANS, PARAMETERS, Bounds
+from .backends import BACKENDS, TORCH_IS_MISSING, choose_backend, torch_can_run
 from .base import (
     Array,
     Problem,
@@ -42,8 +43,6 @@ FEWEST_NEIGHBOURS = 3
 """Mean number of neighbours inside the region below which it is no image, but a list."""
 LEARNING_SHARE = 0.25
 """Share of the progress given to learning."""
-REPEATED = 0.2
-"""Information below which a voxel counts as repeating the prior."""
 
 
 @register
@@ -107,6 +106,11 @@ class Posterior(VoxelwiseEstimator):
     )
     seed: float = option("number", 1, "Seed of the choice of these voxels.", lower=0, upper=2**31)
     prior_file: str = option("file", "", "File of the prior 'file'; any grid, protocol and organ.")
+    backend: str = option(
+        "choice", "numpy",
+        "What does the sums: numpy, or torch (PyTorch); auto takes torch where there is a GPU of NVIDIA for it.",
+        choices=BACKENDS,
+    )
     organ: str = organ_option()
     bounds: dict[str, Bounds] = bounds_option()
 
@@ -120,6 +124,8 @@ class Posterior(VoxelwiseEstimator):
         said = super().problems(acquisition) or describe_bvalues(acquisition, self.parameters)
         if self.prior == "organ" and self.organ == "none":
             said.insert(0, Problem("The prior 'organ' needs to know which organ: set the option 'organ'.", blocks=True))
+        if self.backend == "torch" and not torch_can_run():
+            said.insert(0, Problem(TORCH_IS_MISSING, blocks=True))
         if self.prior == "file" and not self.prior_file:
             said.insert(0, Problem("The prior 'file' needs a file: set the option 'prior_file'.", blocks=True))
         return said
@@ -197,7 +203,8 @@ class Posterior(VoxelwiseEstimator):
         """
         bounds = effective_bounds(self.organ, self.bounds)
         some = voxels[:: max(1, voxels.size // NOISE_VOXELS)]
-        about: dict[str, Any] = {"interval": self.interval}
+        backend = choose_backend(self.backend)
+        about: dict[str, Any] = {"interval": self.interval, "backend": dict(backend.about)}
         warnings: list[str] = []
         sigma = acquisition.sigma
         if sigma is None:
@@ -211,7 +218,7 @@ class Posterior(VoxelwiseEstimator):
             method = "Given with the series."
         about["noise"] = {"sigma": sigma, "method": method, "model": self.noise_model if sigma else "gaussian"}
         b, counts, _, _ = merge_repeats(np.zeros((1, acquisition.count)), acquisition)
-        plan = Plan(acquisition, b, counts, bounds, sigma, self, about, warnings)
+        plan = Plan(acquisition, b, counts, bounds, sigma, self, about, warnings, backend=backend)
         kind = self.broad if self.prior.startswith("learned") else self.prior
         plan.set_prior((log_uniform if kind == "log_uniform" else uniform)(plan.grid))
         if self.prior == "organ":
@@ -262,7 +269,7 @@ class Posterior(VoxelwiseEstimator):
         for key in KEYS:
             known = flat.extras[f"{key}_info"]
             known = known[np.isfinite(known)]
-            low = float((known < REPEATED).mean()) if known.size else 0.0
+            low = float((known < INFORMATION_MEANS).mean()) if known.size else 0.0
             if low > 0.5:
                 said.append(
                     f"The signal says little about {PARAMETERS[key].symbol}: in {100 * low:.0f} % of the voxels its "

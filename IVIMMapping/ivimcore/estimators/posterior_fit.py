@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,19 +13,26 @@ from ..errors import Cancelled
 from ..physics.acquisition import Acquisition
 from ..physics.parameters import Bounds
 from . import learning
-from .grid import KEYS, Grid, make_grid
+from .backends import Backend
+from .grid import KEYS, Grid, make_grid, thinned
 from .image import FlatMaps, VoxelFit, usable
 from .nlls import merge_repeats
 from .noisefloor import correct
 from .priors import Prior, describe
-from .quadrature import Data, blocks, prepare, profile
+from .quadrature import Data, blocks, by_layers, on_thinned, prepare, profile, split
 from .refinement import LogRatio, refine
 from .result import POOR, Status
-from .summary import Summary, summarise
+from .summary import Summary, Sums, summarise
 
 Array = np.ndarray
-TILE_BYTES = 16 << 20
+TILE_BYTES = 24 << 20
 """Bytes that the posteriors of one tile take in coarse cells; a few copies of it are alive in each thread."""
+
+SMOOTH = 0.6
+"""Standard deviation of a likelihood in steps of the grid above which a posterior that is narrower than the grid is so
+by its prior only."""
+TOGETHER = 1024
+"""Voxels whose sums are turned into means and intervals together."""
 
 
 @dataclass(eq=False)
@@ -41,6 +48,7 @@ class Plan:
     about: dict[str, Any]
     warnings: list[str]
     local: tuple[int, int, int] | None = None
+    backend: Backend = field(default_factory=Backend)
 
     @cached_property
     def grid(self) -> Grid:
@@ -54,9 +62,19 @@ class Plan:
         tiny = self.mass[self.mass > 0].min()
         self.log_mass = (np.log(np.maximum(self.mass, tiny * 1e-12)) - np.log(self.grid.length)).astype(np.float32)
         self.log_mass -= self.log_mass.max()
+        self._thin_log_mass = None
+        if thinned(self.grid) is not None:
+            mass, length = on_thinned(self.grid, self.mass), thinned(self.grid).length
+            tiny = mass[mass > 0].min()
+            self._thin_log_mass = (np.log(np.maximum(mass, tiny * 1e-12)) - np.log(length)).astype(np.float32)
+            self._thin_log_mass -= self._thin_log_mass.max()
         ratio = prior.mass / self.grid.unflatten(self.grid.volume)
         self._log_ratio = np.log(np.maximum(ratio, ratio.max() * 1e-30))
         self.is_uniform = prior.kind == "uniform"
+
+    def log_mass_on(self, grid: Grid) -> Array:
+        """Logarithm of the prior of each node minus ln |m| (g,) float32, on the grid of the plan or the thinned one."""
+        return self.log_mass if grid is self.grid else self._thin_log_mass
 
     def without_neighbours(self) -> None:
         """Give up a local prior for want of neighbours, and say so."""
@@ -73,6 +91,19 @@ class Plan:
         if self.is_uniform:
             return None
         return lambda at, index: self._log_ratio[index[0], index[1], index[2]]
+
+    @cached_property
+    def cell_moments(self) -> Array:
+        """Mass of the prior in each coarse cell, and for each parameter mass times its value less the mean of the
+        prior, and times the square of that: (cells, 7) float32."""
+        grid, columns = self.grid, [self.mass]
+        for index, axis in enumerate(grid.axes):
+            shape = [1, 1, 1]
+            shape[index] = -1
+            value = np.broadcast_to(axis.nodes.reshape(shape), self.prior.mass.shape)
+            scaled = grid.flatten(value - float((value * self.prior.mass).sum()))
+            columns += [self.mass * scaled, self.mass * scaled**2]
+        return np.stack([grid.cells(column).reshape(-1) for column in columns], axis=1).astype(np.float32)
 
     @cached_property
     def log_volume(self) -> Array:
@@ -102,34 +133,72 @@ def fit_chunk(plan: Plan, signal: Array, ratio: Array | None = None) -> VoxelFit
     Arguments: `ratio` (v, coarse D, cell) float32 prior of each voxel over that of the plan.
     """
     data, y, within = plan.data(signal)
-    grid = plan.grid
-    first, last, _ = profile(data, grid)
-    summary = Summary.empty(len(signal), plan.levels)
-    layers, inside, cells = grid.shape
-    for block in blocks(data, grid, plan.log_mass, first, last):
-        if ratio is not None:
-            weight = block.weight.reshape(block.voxels.size, -1, inside, cells)
-            weight *= learning.between_layers(ratio[block.voxels], grid, block.layers)[:, :, None, :]
-        summarise(block, data, grid, summary, plan.options.point == "mode")
+    first, last, _ = profile(data, plan.grid)
+    return _fit(plan, data, y, within, first, last, ratio)
+
+
+def _fit(
+    plan: Plan, data: Data, y: Array, within: Array, first: Array, last: Array, ratio: Array | None
+) -> VoxelFit:
+    """Fit voxels; arguments as `Plan.data` and `profile` give them, `ratio` as in `fit_chunk`."""
+    grid, count = plan.grid, within.size
+    summary = Summary.empty(count, plan.levels)
+    grid_pass = plan.backend.grid_pass or _grid_pass
+    mode = plan.options.point == "mode"
+    # The mode is one of the nodes: it needs them all.
+    parts = [(grid, np.arange(count), first, last)] if mode else split(grid, first, last)
+    for one, at, start, stop in parts:
+        if len(parts) == 1:
+            grid_pass(data, one, plan.log_mass_on(one), ratio, start, stop, summary, mode)
+            break
+        part = Summary.empty(at.size, plan.levels)
+        own = None if ratio is None else ratio[at]
+        grid_pass(data.take(at), one, plan.log_mass_on(one), own, start, stop, part, mode)
+        summary.put(at, part)
     sharp = np.flatnonzero(np.isfinite(summary.centre[:, 0]))
     if sharp.size:
         if ratio is not None or not plan.is_uniform:
-            _start_from_likelihood(plan, data, sharp, first, last, summary)
+            sharp = _start_from_likelihood(plan, data, sharp, first, last, summary)
         refine(data, grid, plan.log_ratio if ratio is None else _log_ratio(plan, ratio), sharp, summary)
-    return _finish(plan, summary, y, within, _prior_variance(plan, ratio, len(signal)))
+    return _finish(plan, summary, y, within, _prior_variance(plan, ratio, count))
+
+
+def _grid_pass(
+    data: Data, grid: Grid, log_mass: Array, ratio: Array | None, first: Array, last: Array, into: Summary, mode: bool
+) -> None:
+    """Sum the posterior of voxels over the grid; arguments as `networks.quadrature_torch.grid_pass`, in numpy."""
+    _, inside, cells = grid.shape
+    order = by_layers(first, last)
+    for start in range(0, order.size, TOGETHER):
+        voxels = order[start : start + TOGETHER]
+        sums = Sums.empty(voxels.size, grid)
+        for block in blocks(data, grid, log_mass, first, last, voxels):
+            if ratio is not None:
+                weight = block.weight.reshape(block.voxels.size, -1, inside, cells)
+                weight *= learning.between_layers(ratio, grid, block.voxels, block.layers)[:, :, None, :]
+            sums.add(block, data, grid, mode)
+        summarise(sums, voxels, data, grid, into, mode)
 
 
 def _start_from_likelihood(
     plan: Plan, data: Data, sharp: Array, first: Array, last: Array, summary: Summary
-) -> None:
-    """Replace centre and spread of the voxels to be refined by those under a uniform prior."""
+) -> Array:
+    """Replace centre and spread of the voxels to be refined by those under a uniform prior.
+
+    Returns: the voxels whose signal is too sharp for the grid. The others are narrow by their prior only, which is made
+    of the cells of the grid.
+    """
     some = data.take(sharp)
     # All of these shall be given a centre and a spread, also those that only the prior makes narrow.
     some.blur = np.full(sharp.size, 0.5)
     alone = Summary.empty(sharp.size, ())
-    for block in blocks(some, plan.grid, plan.log_volume, first[sharp], last[sharp]):
-        summarise(block, some, plan.grid, alone, False)
+    grid_pass = plan.backend.grid_pass or _grid_pass
+    grid_pass(some, plan.grid, plan.log_volume, None, first[sharp], last[sharp], alone, False)
     summary.centre[sharp], summary.spread[sharp] = alone.centre, alone.spread
+    steps = np.array([np.ptp(axis.coordinates) / max(axis.nodes.size - 1, 1) for axis in plan.grid.axes])
+    variance = np.diagonal(alone.spread, axis1=1, axis2=2)
+    narrow = (variance < (SMOOTH * steps) ** 2 * (steps > 0)).any(axis=1)
+    return sharp[narrow | (data.blur[sharp] < 1)]
 
 
 def _log_ratio(plan: Plan, ratio: Array) -> LogRatio:
@@ -150,20 +219,13 @@ def _prior_variance(plan: Plan, ratio: Array | None, voxels: int) -> dict[str, A
     """Variance of the prior of each voxel, by key (v,)."""
     if ratio is None:
         return {key: np.full(voxels, sd**2) for key, (_, sd) in plan.prior.moments().items()}
-    grid = plan.grid
-    found = {}
-    flat = ratio.reshape(voxels, -1)
-    total = flat @ grid.cells(plan.mass).reshape(-1).astype(np.float32)
-    for axis, index in zip(grid.axes, range(3), strict=True):
-        shape = [1, 1, 1]
-        shape[index] = -1
-        value = np.broadcast_to(axis.nodes.reshape(shape), [a.nodes.size for a in grid.axes])
-        centre = float((value * plan.prior.mass).sum())
-        scaled = grid.flatten(value) - centre
-        # The broad mean is taken off first, so that single precision is enough for the variance.
-        one, two = (flat @ grid.cells(plan.mass * scaled**n).reshape(-1).astype(np.float32) / total for n in (1, 2))
-        found[axis.key] = np.maximum(two - one.astype(float) ** 2, 0.0)
-    return found
+    sums = (ratio.reshape(voxels, -1) @ plan.cell_moments).astype(float)
+    total, sums = sums[:, 0], sums[:, 1:]
+    # The broad mean was taken off, so that single precision is enough for the variance.
+    return {
+        key: np.maximum(sums[:, 2 * i + 1] / total - (sums[:, 2 * i] / total) ** 2, 0.0)
+        for i, key in enumerate(KEYS)
+    }
 
 
 def _finish(plan: Plan, summary: Summary, y: Array, within: Array, prior_variance: dict[str, Array]) -> VoxelFit:
@@ -187,7 +249,9 @@ def _finish(plan: Plan, summary: Summary, y: Array, within: Array, prior_varianc
     status[empty] = Status.NO_DECAY
     extras: dict[str, Array] = {}
     for key in KEYS:
-        variance = prior_variance[key]
+        # A fixed parameter has no variance, only rounding: nothing can be learned of it.
+        low, high = plan.bounds[key]
+        variance = prior_variance[key] if high > low else 0.0 * prior_variance[key]
         with np.errstate(invalid="ignore", divide="ignore"):
             known = 1 - summary.sd[key] ** 2 / variance
         extras[f"{key}_info"] = np.where(variance > 0, np.clip(known, 0.0, 1.0), np.nan)
@@ -265,26 +329,29 @@ def fit_tile(
     good = code == Status.OK
     present[present] = good
     grid = plan.grid
-    count = int(np.prod(grid.cell_shape))
-    posterior = np.zeros((*around.shape, count), dtype=np.float32)
-    # Background is fitted like all else, but teaches nobody.
-    teacher = present.copy()
-    teacher[present] = learning.teaches(signal[good], plan.sigma)
-    if teacher.any():
-        data, _, _ = plan.data(rows[around[teacher]].astype(float))
-        posterior[teacher] = learning.cell_posteriors(data, grid, plan.log_mass).reshape(-1, count)
-    broad = grid.cells(plan.mass).reshape(-1)
-    ratio = learning.neighbour_priors(posterior, teacher, broad, radius, rounds, plan.options.floor)
-    del posterior
-    mine = tuple(
-        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(tile, wide, strict=True)
-    )
     centre = np.zeros(around.shape, dtype=bool)
-    centre[mine] = True
+    centre[tuple(
+        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(tile, wide, strict=True)
+    )] = True
     target = around[centre & inside[around]]
-    chosen = around[centre & present]
     flat.status[target] = usable(rows[target].astype(float))
-    if chosen.size:
-        own = ratio[centre & present].reshape(-1, *grid.cell_shape)
-        flat.put(chosen, fit_chunk(plan, rows[chosen].astype(float), own))
+    mine = np.flatnonzero(centre[present])
+    if mine.size == 0:
+        return target.size
+    signal = signal[good]
+    data, y, within = plan.data(signal)
+    first, last, _ = profile(data, grid)
+    # Background is fitted like all else, but teaches nobody.
+    teaches = learning.teaches(signal, plan.sigma)
+    teacher = present.copy()
+    teacher[present] = teaches
+    posterior = learning.cell_posteriors(
+        data.take(np.flatnonzero(teaches)), grid, plan.log_mass_on, first[teaches], last[teaches]
+    ).reshape(-1, int(np.prod(grid.cell_shape)))
+    broad = grid.cells(plan.mass).reshape(-1)
+    wanted = centre & present
+    ratio = learning.neighbour_priors(posterior, teacher, broad, radius, rounds, plan.options.floor, wanted)
+    del posterior
+    own = ratio.reshape(-1, *grid.cell_shape)
+    flat.put(around[wanted], _fit(plan, data.take(mine), y[mine], within[mine], first[mine], last[mine], own))
     return target.size

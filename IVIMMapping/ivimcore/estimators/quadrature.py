@@ -12,31 +12,37 @@ mean by less than its error wherever S0 / sigma > 5.) Where sigma is unknown it 
 Images of equal b enter as one of weight sqrt(their number). Products are float32 after the data have been divided by
 sigma; the largest exponent of each voxel is subtracted before the exponential, so that nothing overflows at any SNR.
 
-Only the layers of D whose best fit lies within exp(-16) of the best of the voxel enter its sum; they are found by a
+Only the layers of D whose best fit lies within exp(-12) of the best of the voxel enter its sum; they are found by a
 coarse table in which f is solved in closed form (two rays span the signals of a pair of rates). Voxels are sorted by
 these layers and treated in blocks, each of which sees one contiguous piece of the grid.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from .grid import RESOLVED, Grid
+from .grid import RESOLVED, Grid, thinned
 
 Array = np.ndarray
-BLOCK = 192
+BLOCK = 96
 """Voxels in one block: its weights stay in the cache of a core."""
 SHARPEST = 1 / 64
 """Where sigma is unknown, the smallest noise that is told from none is this share of what the grid resolves."""
 CLEAR = 10.0
 """Residual, in units of the least that the grid resolves, above which a voxel of unknown sigma needs no refinement: the
 floor under the residual then adds at most 5 % to sigma."""
+BLOCK_OF_TABLE = 128
+"""Voxels that are looked up in the coarse table together: its products stay in the cache."""
 LEAST = 16.0
 """Layers of D less likely than exp(-16) of the best are left out."""
+WIDE = 30
+"""Layers of D, of those not left out, from which on a voxel needs only one node of D in each coarse cell: its posterior
+then has a standard deviation of 3 such steps."""
 
 
 @dataclass(eq=False)
@@ -87,7 +93,7 @@ def prepare(y: Array, within: Array, grid: Grid, sigma: float | None, images: in
 
 @dataclass(frozen=True, eq=False)
 class _Coarse:
-    """Rays of the smallest and the largest f for pairs of rates: `first`, `second` (r, D * Dstar), and the border."""
+    """Rays of the smallest and the largest f for pairs of rates: `first`, `second` (r, Dstar * D), and the border."""
 
     layers: Array
     first: Array
@@ -100,8 +106,8 @@ def _coarse(grid: Grid) -> _Coarse:
     layers = np.unique(np.append(np.arange(0, grid.axes[0].nodes.size, 2), grid.axes[0].nodes.size - 1))
     root = np.sqrt(grid.counts)
     Dstar = grid.axes[2].nodes[:: 2 if grid.axes[2].nodes.size > 3 else 1]
-    slow = (np.exp(-np.outer(grid.axes[0].nodes[layers], grid.b)) * root)[:, None, :]
-    fast = np.exp(-np.outer(Dstar, grid.b)) * root
+    slow = np.exp(-np.outer(grid.axes[0].nodes[layers], grid.b)) * root
+    fast = (np.exp(-np.outer(Dstar, grid.b)) * root)[:, None, :]
     rays = [
         (((1 - f) * slow + f * fast).reshape(-1, grid.b.size)) @ grid.basis for f in grid.axes[1].edges[[0, -1]]
     ]
@@ -128,16 +134,21 @@ def profile(data: Data, grid: Grid) -> tuple[Array, Array, Array]:
     nodes, voxels = table.layers.size, data.x.shape[0]
     low, high = np.empty(voxels, dtype=int), np.empty(voxels, dtype=int)
     curve = np.empty((voxels, grid.basis.shape[1]))
-    for start in range(0, voxels, 512):
-        part = slice(start, start + 512)
+    for start in range(0, voxels, BLOCK_OF_TABLE):
+        part = slice(start, start + BLOCK_OF_TABLE)
         z1, z2 = data.x[part] @ table.first, data.x[part] @ table.second
         np.maximum(z2, 0.0, out=z2)
-        over = np.maximum(table.outward[0] * z1 + table.outward[1] * z2, 0.0)
-        gain = z1 * z1 + z2 * z2 - over * over
+        over = table.outward[0] * z1
+        over += table.outward[1] * z2
+        np.maximum(over, 0.0, out=over)
+        over *= over
+        gain = z1 * z1
+        gain += z2 * z2
+        gain -= over
         best = gain.argmax(axis=1)
         row = np.arange(best.size)
         curve[part] = z1[row, best][:, None] * table.first.T[best] + z2[row, best][:, None] * table.second.T[best]
-        along = gain.reshape(best.size, nodes, -1).max(axis=2)
+        along = gain.reshape(best.size, -1, nodes).max(axis=1)
         top = along.max(axis=1, keepdims=True)
         if data.freedom is None:
             near = along > top - 2 * LEAST
@@ -173,30 +184,70 @@ class Block:
     weight: Array
 
 
-def blocks(data: Data, grid: Grid, log_mass: Array, first: Array, last: Array, size: int = BLOCK) -> Iterator[Block]:
+def split(grid: Grid, first: Array, last: Array) -> list[tuple[Grid, Array, Array, Array]]:
+    """Choose for each voxel whether it needs every layer of D or one in each coarse cell.
+
+    Arguments: `first`, `last` (v,) layers from `profile`. Returns: for each grid its voxels (m,) and their layers.
+    """
+    thin = thinned(grid)
+    if thin is None:
+        return [(grid, np.arange(first.size), first, last)]
+    wide, group = last - first >= WIDE, grid.axes[0].group
+    parts = []
+    for one, chosen, step in ((grid, ~wide, 1), (thin, wide, group)):
+        at = np.flatnonzero(chosen)
+        if at.size:
+            parts.append((one, at, first[at] // step, last[at] // step))
+    return parts
+
+
+def on_thinned(grid: Grid, values: Array) -> Array:
+    """Bring probabilities of the nodes (g,) to the nodes of `thinned(grid)`: density, times the volume there."""
+    thin, group, per_layer = thinned(grid), grid.axes[0].group, grid.plane.shape[1]
+    pairs = lambda array: array.reshape(-1, group, per_layer).sum(axis=1).reshape(-1)  # noqa: E731
+    return pairs(values) / pairs(grid.volume) * thin.volume
+
+
+def by_layers(first: Array, last: Array) -> Array:
+    """Order of the voxels in which neighbours need about the same layers."""
+    return np.lexsort((first, last))
+
+
+_buffers = threading.local()
+
+
+def _room(size: int) -> Array:
+    """Return memory of the thread for some float32 numbers, the same every time."""
+    store = getattr(_buffers, "store", None)
+    if store is None or store.size < size:
+        store = _buffers.store = np.empty(size, dtype=np.float32)
+    return store[:size]
+
+
+def blocks(
+    data: Data, grid: Grid, log_mass: Array, first: Array, last: Array, order: Array | None = None, size: int = BLOCK
+) -> Iterator[Block]:
     """Go through the voxels in blocks of like D.
 
     Arguments: `log_mass` (g,) float32 logarithm of the prior of each node minus ln |m|; `first`, `last` (v,) layers
-    from `profile`. The arrays of a block are overwritten by the next one.
+    from `profile`; `order` voxels to go through, None for all, those of like layers together. The arrays of a block
+    are overwritten by the next one.
     """
-    order = np.lexsort((first, last))
+    order = by_layers(first, last) if order is None else order
     per_layer = grid.plane.shape[1]
-    z_store = np.empty(0, dtype=np.float32)
     for start in range(0, order.size, size):
         voxels = order[start : start + size]
         layers = slice(int(first[voxels].min()), int(last[voxels].max()))
         nodes = slice(layers.start * per_layer, layers.stop * per_layer)
         count = nodes.stop - nodes.start
-        if z_store.size < 2 * voxels.size * count:
-            z_store = np.empty(2 * voxels.size * count, dtype=np.float32)
-        z = z_store[: voxels.size * count].reshape(voxels.size, count)
-        weight = z_store[voxels.size * count : 2 * voxels.size * count].reshape(voxels.size, count)
-        np.matmul(data.x[voxels], grid.unit[:, nodes], out=z)
+        z, weight = _room(2 * voxels.size * count).reshape(2, voxels.size, count)
+        x = data.x[voxels]
+        np.matmul(x, grid.unit[:, nodes], out=z)
         np.multiply(z, z, out=weight)
         if data.freedom is None:
             weight *= np.float32(0.5)
         else:
-            whole = (data.x[voxels] ** 2).sum(axis=1) + data.rest[voxels]
+            whole = (x**2).sum(axis=1) + data.rest[voxels]
             np.subtract(whole[:, None].astype(np.float32), weight, out=weight)
             np.maximum(weight, 0, out=weight)
             weight += np.float32(least_residual(data))

@@ -65,18 +65,18 @@ def refine(data: Data, grid: Grid, log_ratio: LogRatio | None, voxels: Array, in
             if log_ratio is None and stage == stages + 1:
                 break
             prior = log_ratio if stage >= stages else None
-            u = _place(centre, spread, limits)
+            factor = _factor(spread, limits)
+            u = centre[:, :, None] + np.matmul(factor, _pattern())
             before = np.diagonal(spread, axis1=1, axis2=2)
             weight, S0, noise = _weigh(data, grid, prior, at, u, blur, limits)
-            centre = np.matmul(u, weight[:, :, None])[:, :, 0]
-            parts = u - centre[:, :, None]
-            found = np.matmul(parts * weight[:, None, :], parts.swapaxes(1, 2))
+            shift, found = _moments(weight, factor)
+            centre = centre + shift
             spread = found + KEPT * before[:, :, None] * np.eye(3)
         _report(u, weight, S0, noise, centre, found, at, limits, into)
 
 
-def _place(centre: Array, spread: Array, limits: list[tuple[float, float]]) -> Array:
-    """Lay the nodes: coordinates (v, 3, NODES³) in the order of ORDER; D depends on the first index only, and so on."""
+def _factor(spread: Array, limits: list[tuple[float, float]]) -> Array:
+    """Find how the nodes are laid: triangular factor (v, 3, 3), with which D depends on the first index only."""
     ranges = np.array([limits[i][1] - limits[i][0] for i in ORDER])
     spread = spread + np.diag((SMALLEST * np.maximum(ranges, 1e-6)) ** 2)
     sd = np.sqrt(np.diagonal(spread, axis1=1, axis2=2))
@@ -84,8 +84,22 @@ def _place(centre: Array, spread: Array, limits: list[tuple[float, float]]) -> A
     # Single precision may have left a correlation beyond 1 in what the grid gave.
     values, vectors = np.linalg.eigh(spread / scale)
     spread = np.matmul(vectors * np.maximum(values, LEAST_AXIS)[:, None, :], vectors.swapaxes(1, 2)) * scale
-    factor = np.linalg.cholesky(spread)
-    return centre[:, :, None] + np.matmul(factor, _pattern())
+    return np.linalg.cholesky(spread)
+
+
+@lru_cache(maxsize=1)
+def _squares() -> Array:
+    """Places of the nodes and their products in pairs: (NODES³, 12)."""
+    xi = _pattern()
+    return np.concatenate([xi, (xi[:, None] * xi).reshape(9, -1)]).T.copy()
+
+
+def _moments(weight: Array, factor: Array) -> tuple[Array, Array]:
+    """Mean (v, 3), relative to the centre of the nodes, and covariance (v, 3, 3) of weights that sum to 1."""
+    sums = weight @ _squares()
+    shift = sums[:, :3]
+    spread = sums[:, 3:].reshape(-1, 3, 3) - shift[:, :, None] * shift[:, None, :]
+    return np.matmul(factor, shift[:, :, None])[:, :, 0], np.matmul(np.matmul(factor, spread), factor.swapaxes(1, 2))
 
 
 def _weigh(
@@ -104,10 +118,10 @@ def _weigh(
     slow = np.exp(-D * grid.b) * root
     fast = np.exp(-Dstar * grid.b) * root
     p = np.matmul(slow[:, :, 0], y[:, :, None])[:, :, :, None]
-    q = np.matmul(fast, y[:, None, :, None])
-    A = (slow * slow).sum(axis=-1)[:, :, :, None]
-    B = np.matmul(fast, slow.swapaxes(2, 3))
-    C = (fast * fast).sum(axis=-1)[..., None]
+    A = np.einsum("vdsb,vdsb->vds", slow, slow)[..., None]
+    C = np.einsum("vdsb,vdsb->vds", fast, fast)[..., None]
+    both = np.matmul(fast, np.stack([slow[:, :, 0], np.broadcast_to(y[:, None], slow[:, :, 0].shape)], axis=-1))
+    B, q = both[..., :1], both[..., 1:]
     # Signal slow + f (fast - slow): its square and its product with the data are polynomials in f.
     length2 = f * (f * (A - 2 * B + C) + 2 * (B - A)) + A
     S0 = (f * (q - p) + p) / length2
@@ -161,7 +175,7 @@ def _report(
         into.mode[key][at] = value[np.arange(at.size), best] + mean
         parts[key] = value
         if into.levels:
-            sd = np.sqrt(spread[:, place, place])
+            sd = np.sqrt(np.maximum(spread[:, place, place], 0.0))
             normal = centre[:, place, None] + sd[:, None] * ndtri(np.array(into.levels))
             into.quantiles[key][at] = back(np.clip(normal, low, high))
         if key == "f":

@@ -1,4 +1,4 @@
-"""What is written beside the maps of a job: statistics and curves of regions, a figure, a scene."""
+"""What is written beside the maps of a job: statistics and curves of regions, a learned prior, a figure, a scene."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ..jobs.events import Emit
 from ..jobs.job import Companion, Outcome
 from .figures import plot_region_curves
+from .priorfigure import plot_prior
 from .roistatistics import COLUMNS, MEAN_FIT_COLUMNS, RegionCurve, fit_region_means, region_statistics, write_csv
 from .scene import write_scene
 
@@ -19,14 +20,16 @@ CURVE_COLUMNS = ("estimator", "region", "kind", "b", "signal", "sd")
 def companions(figure: bool = False, scene: bool = False, truth: Path | None = None) -> list[Companion]:
     """Return what `run` should write beside the maps.
 
-    Arguments: `figure` overview.png and region_curves.png; `scene` scene.mrb; `truth` a folder of maps that are shown
-    as one more run (of a phantom).
+    Statistics and a learned prior are always written. Arguments: `figure` overview.png, region_curves.png and
+    prior.png; `scene` scene.mrb; `truth` a folder of maps that are shown as one more run (of a phantom).
     """
 
     def all_of_them(outcome: Outcome, folder: Path, emit: Emit) -> None:
         for name, curves in write_statistics(outcome, folder).items():
             if figure:
                 plot_region_curves(curves, outcome.folders[name] / "region_curves.png", f"{outcome.job.name}: {name}")
+        for name in outcome.results:
+            write_prior(outcome, name, figure)
         if figure or scene:
             write_scene(outcome, folder, emit, overview=figure, scene=scene, truth=truth)
 
@@ -54,6 +57,26 @@ def write_statistics(outcome: Outcome, folder: Path) -> dict[str, list[RegionCur
         for file, rows in every.items():
             write_csv(folder / file, rows, columns[file])
     return every_curve
+
+
+def write_prior(outcome: Outcome, name: str, figure: bool) -> None:
+    """Write the prior that an estimator learned from the series: prior.npz, and with `figure` prior.png.
+
+    The file is what the option `prior_file` of the prior 'file' takes, for a second session or a cohort. Nothing is
+    written where the estimator learns no prior of the whole region, or found the region too small to teach one.
+    """
+    estimator = outcome.estimators[name]
+    learn = getattr(estimator, "learn", None)
+    if learn is None or getattr(estimator, "prior", None) != "learned":
+        return
+    if outcome.results[name].provenance.get("prior", {}).get("kind") != "learned":
+        return
+    # A result does not carry its prior. Learning is seeded, so a second pass over the sample gives the same one; it
+    # costs some seconds, of which the fit has spent the same.
+    prior = learn(outcome.series.signal, outcome.series.acquisition, outcome.mask)
+    prior.save(outcome.folders[name] / "prior.npz")
+    if figure:
+        plot_prior(prior, outcome.folders[name] / "prior.png", f"{outcome.job.name}: learned prior")
 
 
 def _curve_rows(curves: list[RegionCurve]) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..physics.parameters import PARAMETERS
+from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
 from .roistatistics import RegionCurve
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _style(number: int) -> dict[str, str]:
 
 
 def _numbers(curve: RegionCurve) -> str:
-    """Write the fitted numbers of a region for a person, with units."""
+    """Write the fitted numbers of a region for a person, with units; none where the prior spoke and not the signal."""
     parts = []
     for key, value in curve.values.items():
         if key not in PARAMETERS or key == "S0":
@@ -73,7 +73,7 @@ def _numbers(curve: RegionCurve) -> str:
         parameter = PARAMETERS[key]
         shown = value * parameter.display_factor
         error = curve.errors.get(key, np.nan) * parameter.display_factor
-        if not np.isfinite(value):
+        if not np.isfinite(value) or curve.information.get(key, 1.0) < INFORMATION_MEANS:
             parts.append(f"{parameter.symbol} not determined")
         elif np.isfinite(error) and error > 0 and value != 0:
             # One digit of the error; never more than four of the value, which no scan repeats.

@@ -32,6 +32,7 @@ def plot_prior(prior: Prior, path: PathLike, title: str = "") -> None:
         panel.set_ylim(bottom=0)
         _ticks(panel.xaxis, prior, key)
         panel.grid(True, axis="y", color="0.9")
+        panel.set_axisbelow(True)
     for number, (first, second) in enumerate(PAIRS):
         panel = panels[1, number]
         other = next(i for i, key in enumerate(KEYS) if key not in (first, second))
@@ -56,8 +57,8 @@ def _ticks(axis, prior: Prior, key: str) -> None:
     parameter = PARAMETERS[key]
     low, high = prior.edges[KEYS.index(key)][[0, -1]] * parameter.display_factor
     wanted = {
-        "D": (0.1, 0.5, 1, 2, 3, 4, 5), "f": (1, 5, 10, 20, 30, 40, 50, 60, 70, 90),
-        "Dstar": (1, 2, 5, 10, 20, 50, 100, 200, 300, 500),
+        "D": (0.1, 0.5, 1, 2, 3, 4, 5), "f": (1, 5, 10, 20, 30, 50, 70, 90),
+        "Dstar": (1, 2, 5, 10, 20, 50, 100, 300),
     }[key]
     shown = [value for value in wanted if low <= value <= high] or [low]
     axis.set_ticks(COORDINATE[key][0](np.array(shown) / parameter.display_factor), [f"{value:g}" for value in shown])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data.series import DwiSeries, Geometry
 from ..errors import InputError
-from ..physics.parameters import EXTRAS, PARAMETERS, PERFUSION_EXISTS
+from ..physics.parameters import EXTRAS, INFORMATION, INFORMATION_MEANS, PARAMETERS, PERFUSION_EXISTS
 from ..physics.signal import biexponential, monoexponential
 
 Array = np.ndarray
@@ -27,7 +27,7 @@ Labels = Array | Mapping[str, Array] | None
 WHOLE = "whole region"
 COLUMNS = (
     "estimator", "region", "map", "unit", "n", "mean", "sd", "median", "q1", "q3", "p5", "p95", "pnr",
-    "voxels", "volume_ml", "missing_share", "left_out",
+    "voxels", "volume_ml", "missing_share", "left_out", "information", "informed_share",
 )
 """Keys of a row of `region_statistics`, in the order of the CSV file."""
 MEAN_FIT_COLUMNS = ("estimator", "region", "map", "unit", "value", "sd", "rmse", "voxels", "volume_ml")
@@ -41,7 +41,8 @@ class RegionCurve:
     """The mean signal of a region and the curve fitted to it.
 
     `bvalues`, `mean`, `sd_of_mean` (n,) measured; `fine_b`, `fitted`, `tissue` (m,) the fit and its part without
-    perfusion, NaN where the fit failed; [s/mm²] and [signal units]. `values` and `errors` by parameter key.
+    perfusion, NaN where the fit failed; [s/mm²] and [signal units]. `values` and `errors` by parameter key, likewise
+    `information` (0..1) where the estimator has one.
     """
 
     region: str
@@ -54,6 +55,7 @@ class RegionCurve:
     tissue: Array
     values: dict[str, float]
     errors: dict[str, float]
+    information: dict[str, float] = field(default_factory=dict)
 
 
 def regions_of(
@@ -98,8 +100,11 @@ def region_statistics(
 ) -> list[dict[str, Any]]:
     """Describe every map in every region.
 
-    D* and its error count only where f >= 0.05, because where there is no blood D* is noise (Kaandorp et al. 2021);
-    `left_out` says how many voxels with a D* that is. PNR is mean / SD (ibid.), meaningful in a homogeneous region.
+    D* and all that is said of it (its error, interval, information) count only where f >= 0.05, because where there is
+    no blood D* is noise (Kaandorp et al. 2021); `left_out` says how many voxels with a D* that is. PNR is mean / SD
+    (ibid.), meaningful in a homogeneous region. `information` is the mean, over the voxels that entered, of the
+    information on the parameter that the map belongs to, `informed_share` the part of them in which it reaches
+    INFORMATION_MEANS: a mean of which little is informed repeats the prior. Both are None without an information map.
 
     Arguments: `maps` key -> (x, y, z) in stored units, as `FitResult.all_maps()`; `geometry` of the maps; `labels`,
     `names`, `mask` as in `regions_of`; `estimator` its name.
@@ -113,15 +118,34 @@ def region_statistics(
         for key, image in maps.items():
             values = np.asarray(image)[inside].astype(float)
             finite = np.isfinite(values)
-            used = finite & perfused if key.removesuffix("_sd") == "Dstar" else finite
+            used = finite & perfused if parameter_of(key) == "Dstar" else finite
             rows.append({
                 "estimator": estimator, "region": region, "map": key, "unit": unit_of(key),
                 **_describe(values if used.all() else values[used]),
                 "voxels": voxels, "volume_ml": voxels * geometry.voxel_volume,
                 "missing_share": float(1 - finite.mean()) if voxels else np.nan,
                 "left_out": int((finite & ~used).sum()),
+                **_informed(maps.get(parameter_of(key) + INFORMATION), inside, used),
             })
     return rows
+
+
+def parameter_of(key: str) -> str:
+    """Return the key of the parameter that a map belongs to: 'Dstar' for 'Dstar_sd' and 'Dstar_low'."""
+    return key.partition("_")[0]
+
+
+def _informed(information: Array | None, inside: Array, used: Array) -> dict[str, float | None]:
+    """Describe the information in the `used` voxels of a region; NaN where there is a map but no value."""
+    if information is None:
+        return {"information": None, "informed_share": None}
+    known = np.asarray(information)[inside][used]
+    known = known[np.isfinite(known)]
+    if known.size == 0:
+        return {"information": np.nan, "informed_share": np.nan}
+    return {
+        "information": float(known.mean(dtype=float)), "informed_share": float((known >= INFORMATION_MEANS).mean()),
+    }
 
 
 def unit_of(key: str) -> str:
@@ -199,11 +223,14 @@ def fit_region_means(
             acquisition = replace(acquisition, sigma=acquisition.sigma / np.sqrt(voxels))
         values: dict[str, float] = {}
         errors: dict[str, float] = {}
+        information: dict[str, float] = {}
         rmse = np.nan
         if np.isfinite(mean).all():
             result = estimator.fit(mean[None, None, None], acquisition, np.ones((1, 1, 1), dtype=bool))
             values = {key: float(image[0, 0, 0]) for key, image in result.maps.items()}
             errors = {key: float(image[0, 0, 0]) for key, image in result.errors.items()}
+            known = {key: result.extras.get(key + INFORMATION) for key in values}
+            information = {key: float(image[0, 0, 0]) for key, image in known.items() if image is not None}
             rmse = float(result.residual[0, 0, 0])
         rows += [
             {
@@ -216,7 +243,8 @@ def fit_region_means(
         fine_b = np.linspace(0.0, max(float(series.acquisition.bvalues.max()), 1.0), 301)
         fitted, tissue = fitted_curves(fine_b, values)
         curves.append(RegionCurve(
-            region, label, series.acquisition.bvalues, mean, sd_of_mean, fine_b, fitted, tissue, values, errors
+            region, label, series.acquisition.bvalues, mean, sd_of_mean, fine_b, fitted, tissue, values, errors,
+            information,
         ))
     return rows, curves
 
@@ -240,7 +268,7 @@ def fitted_curves(b: Array, values: Mapping[str, float]) -> tuple[Array, Array]:
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> None:
-    """Write rows as comma-separated UTF-8, numbers at full precision, 'nan' where there is no number.
+    """Write rows as comma-separated UTF-8, numbers at full precision, 'nan' where there is no number, '' for None.
 
     A text that a spreadsheet program would run as a formula gets an apostrophe in front. The file appears complete or
     not at all.
