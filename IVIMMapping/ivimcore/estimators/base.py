@@ -84,7 +84,8 @@ class Option:
         low = -np.inf if self.lower is None else self.lower
         high = np.inf if self.upper is None else self.upper
         if not low <= number <= high:
-            raise InputError(f"Option '{self.name}' is {number:g} {self.unit}; it must lie in {low:g} .. {high:g}.")
+            unit = "" if self.unit in ("", "1") else f" {self.unit}"
+            raise InputError(f"Option '{self.name}' is {number:g}{unit}; it must lie in {low:g} .. {high:g}{unit}.")
         return number
 
 
