@@ -39,6 +39,8 @@ WINDOWS = {"3x3": (1, 1, 0), "5x5": (2, 2, 0), "3x3x3": (1, 1, 1)}
 FEWEST_VOXELS = 50
 """Voxels below which a region teaches no prior."""
 NOISE_VOXELS = 20_000
+MANY_MISFITS = 0.02
+"""Share of voxels with a residual beyond the noise from which on the person is told."""
 FEWEST_NEIGHBOURS = 3
 """Mean number of neighbours inside the region below which it is no image, but a list."""
 LEARNING_SHARE = 0.25
@@ -181,7 +183,8 @@ class Posterior(VoxelwiseEstimator):
         )
         about = provenance(self, acquisition, count, time.perf_counter() - began)
         about.update(plan.about)
-        about["warnings"] = plan.warnings + self._said_of_information(flat)
+        about["noise"]["misfit_share"] = round(plan.misfit_share(), 4)
+        about["warnings"] = plan.warnings + _said_of_misfit(plan.misfit_share()) + self._said_of_information(flat)
         return flat.result(shape, order, about)
 
     def learn(self, signal: Array, acquisition: Acquisition, mask: Array | None = None) -> Prior:
@@ -276,3 +279,13 @@ class Posterior(VoxelwiseEstimator):
                     "map mostly repeats the prior; look at the information map."
                 )
         return said
+
+
+def _said_of_misfit(share: float) -> list[str]:
+    """Say when the noise of the image does not explain the residuals."""
+    if share < MANY_MISFITS:
+        return []
+    return [
+        f"In {100 * share:.0f} % of the voxels no curve fits within the noise of the image (motion, other tissue, "
+        "uneven noise): there the uncertainty follows from the voxel's own residual."
+    ]

@@ -16,6 +16,7 @@ from . import learning
 from .backends import Backend
 from .grid import KEYS, Grid, make_grid, thinned
 from .image import FlatMaps, VoxelFit, usable
+from .misfit import voxel_sigma
 from .nlls import merge_repeats
 from .noisefloor import correct
 from .priors import Prior, describe
@@ -37,7 +38,10 @@ TOGETHER = 1024
 
 @dataclass(eq=False)
 class Plan:
-    """What all voxels of a fit share: `options` is the estimator, `local` the radius of a local prior or None."""
+    """What all voxels of a fit share: `options` is the estimator, `local` the radius of a local prior or None.
+
+    `seen` collects (voxels, those whose residual was too large for `sigma`) from all threads.
+    """
 
     acquisition: Acquisition
     b: Array
@@ -48,6 +52,7 @@ class Plan:
     about: dict[str, Any]
     warnings: list[str]
     local: tuple[int, int, int] | None = None
+    seen: list[tuple[int, int]] = field(default_factory=list)
     backend: Backend = field(default_factory=Backend)
 
     @cached_property
@@ -124,7 +129,16 @@ class Plan:
         used = y
         if self.sigma is not None and self.options.noise_model == "rician":
             used = correct(y, within, self.grid, self.sigma, self.acquisition.count)
-        return prepare(used, within, self.grid, self.sigma, self.acquisition.count), y, within
+        noise = self.sigma
+        if noise is not None:
+            noise = voxel_sigma(used, within, self.b, self.counts, self.bounds, noise)
+            self.seen.append((within.size, int((noise > self.sigma).sum())))
+        return prepare(used, within, self.grid, noise, self.acquisition.count), y, within
+
+    def misfit_share(self) -> float:
+        """Share of the voxels so far whose residual was too large for the noise of the image."""
+        voxels, raised = (sum(column) for column in zip(*self.seen, strict=True)) if self.seen else (1, 0)
+        return raised / max(voxels, 1)
 
 
 def fit_chunk(plan: Plan, signal: Array, ratio: Array | None = None) -> VoxelFit:

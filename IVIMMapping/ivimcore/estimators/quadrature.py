@@ -70,11 +70,11 @@ class Data:
         return Data(freedom=self.freedom, **parts)
 
 
-def prepare(y: Array, within: Array, grid: Grid, sigma: float | None, images: int) -> Data:
+def prepare(y: Array, within: Array, grid: Grid, sigma: float | Array | None, images: int) -> Data:
     """Bring voxels into the basis of the grid.
 
     Arguments: `y` (v, n) mean signal at each distinct b and `within` (v,) sum of squares about these means [signal
-    units, squared]; `sigma` of one image [signal units] or None; `images` number of images.
+    units, squared]; `sigma` of one image, for all voxels or each (v,) [signal units], or None; `images` their number.
     """
     full = y * np.sqrt(grid.counts)
     size = np.linalg.norm(full, axis=1)
@@ -85,7 +85,7 @@ def prepare(y: Array, within: Array, grid: Grid, sigma: float | None, images: in
         blur = np.full(safe.size, SHARPEST)
     else:
         blur = np.minimum(1.0, RESOLVED * sigma / safe)
-        unit, freedom = np.full(safe.size, sigma) / blur, None
+        unit, freedom = np.full(safe.size, sigma, dtype=float) / blur, None
     x = (full @ grid.basis) / unit[:, None]
     rest = np.maximum((size**2 + within) / unit**2 - (x**2).sum(axis=1), 0.0)
     return Data(x.astype(np.float32), unit, rest, freedom, blur, full, within)
