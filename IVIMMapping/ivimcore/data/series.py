@@ -70,10 +70,6 @@ class DwiSeries:
                 "give exactly one b-value per image."
             )
 
-    def with_decision(self, sentence: str) -> DwiSeries:
-        """Return the series with one more sentence of what was decided."""
-        return replace(self, decisions=(*self.decisions, sentence))
-
     def select(self, images: Array, sentence: str) -> DwiSeries:
         """Keep some of the images; `images` are indices or a boolean list (n,), `sentence` says why."""
         images = np.asarray(images)
