@@ -21,7 +21,8 @@ CHANCE = 0.001
 
 
 def voxel_sigma(
-    y: Array, within: Array, b: Array, counts: Array, bounds: dict[str, Bounds], sigma: float
+    y: Array, within: Array, b: Array, counts: Array, bounds: dict[str, Bounds], sigma: float,
+    curve: Array | None = None,
 ) -> Array:
     """Return the noise level of each voxel (v,): that of the image, or of its own residual where that is too large.
 
@@ -29,14 +30,23 @@ def voxel_sigma(
     where the model holds (n images); beyond its quantile of 1 - CHANCE the residual per degree of freedom is taken.
 
     Arguments: `y` (v, k) mean signal at each distinct b [signal units]; `within` (v,) sum of squares about these means;
-    `b` (k,) [s/mm²]; `counts` (k,) images at each; `bounds` of D, f and Dstar; `sigma` of one image [signal units].
+    `b` (k,) [s/mm²]; `counts` (k,) images at each; `bounds` of D, f and Dstar; `sigma` of one image [signal units];
+    `curve` (v, k) any curve of the model near the signal: where that one is plausible, the best need not be searched.
     """
+    found = np.full(len(y), float(sigma))
     degrees = counts.sum() - PARAMETERS_OF_MODEL
     if degrees < 1:
-        return np.full(len(y), sigma)
+        return found
+    plausible = 2 * gammaincinv(degrees / 2, 1 - CHANCE) * sigma**2
+    doubtful = np.arange(len(y))
+    if curve is not None:
+        doubtful = np.flatnonzero((y - curve) ** 2 @ counts + within > plausible)
+    if doubtful.size == 0:
+        return found
     D = tuple(limit / UNIT for limit in bounds["D"])
     Dstar = tuple(max(limit, SMALLEST_DSTAR) / UNIT for limit in bounds["Dstar"])
-    solution = solve(LeastSquares(b * UNIT, counts.astype(float), D, bounds["f"], Dstar), np.ascontiguousarray(y.T))
-    squares = 2 * solution.cost + within
-    plausible = 2 * gammaincinv(degrees / 2, 1 - CHANCE) * sigma**2
-    return np.where(squares > plausible, np.sqrt(np.maximum(squares, 0.0) / degrees), sigma)
+    problem = LeastSquares(b * UNIT, counts.astype(float), D, bounds["f"], Dstar)
+    squares = np.maximum(2 * solve(problem, np.ascontiguousarray(y[doubtful].T)).cost + within[doubtful], 0.0)
+    raised = squares > plausible
+    found[doubtful[raised]] = np.sqrt(squares[raised] / degrees)
+    return found

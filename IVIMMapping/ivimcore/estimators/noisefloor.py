@@ -52,12 +52,13 @@ def excess(signal: Array) -> Array:
     return found
 
 
-def correct(y: Array, within: Array, grid: Grid, sigma: float, images: int) -> Array:
+def correct(y: Array, within: Array, grid: Grid, sigma: float, images: int) -> tuple[Array, Array]:
     """Shift magnitudes to the values that Gaussian noise would have left.
 
     Arguments: `y` (v, n) mean magnitude at each distinct b [signal units]; `within`, `images` as in `prepare`; `sigma`
     [signal units].
-    Returns: (v, n) [signal units], negative values included.
+    Returns: shifted signal (v, n) [signal units], negative values included; the curve (v, n) on the coarse table of the
+    grid that it was shifted by.
     """
     shifted = np.sqrt(np.maximum(y * np.abs(y) - sigma * sigma, 0.0))
     root = np.sqrt(grid.counts)
@@ -65,4 +66,4 @@ def correct(y: Array, within: Array, grid: Grid, sigma: float, images: int) -> A
         data = prepare(shifted, within, grid, sigma, images)
         curve = profile(data, grid)[2] * data.unit[:, None] / root
         shifted = y - sigma * excess(np.maximum(curve, 0.0) / sigma)
-    return shifted
+    return shifted, curve

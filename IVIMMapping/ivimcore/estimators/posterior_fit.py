@@ -126,12 +126,12 @@ class Plan:
         """Make voxels (v, n) ready; also return their means (v, k) at each b, and sums of squares about them (v,)."""
         _, _, y, within = merge_repeats(signal, self.acquisition)
         y = np.ascontiguousarray(y.T)
-        used = y
+        used, curve = y, None
         if self.sigma is not None and self.options.noise_model == "rician":
-            used = correct(y, within, self.grid, self.sigma, self.acquisition.count)
+            used, curve = correct(y, within, self.grid, self.sigma, self.acquisition.count)
         noise = self.sigma
         if noise is not None:
-            noise = voxel_sigma(used, within, self.b, self.counts, self.bounds, noise)
+            noise = voxel_sigma(used, within, self.b, self.counts, self.bounds, noise, curve)
             self.seen.append((within.size, int((noise > self.sigma).sum())))
         return prepare(used, within, self.grid, noise, self.acquisition.count), y, within
 
