@@ -22,7 +22,7 @@ from .base import (
 )
 from .descent import Box, Point, descend, matrices
 from .fisher import KEYS
-from .image import VoxelFit, VoxelwiseEstimator, _check
+from .image import VoxelFit, VoxelwiseEstimator, check
 from .likelihood import Gaussian, Noise, UnknownSigma
 from .mle import signal_of, start_of, stored, with_sigma
 from .nlls import NonLinearLeastSquares, finish, merge_repeats
@@ -128,7 +128,7 @@ def learn(
 
     Returns: priors, and warnings where they could not be learned.
     """
-    voxels, _ = _check(estimator, signal, acquisition, mask)
+    voxels, _ = check(estimator, signal, acquisition, mask)
     rows = signal.reshape(-1, acquisition.count)[voxels[:: -(-voxels.size // VOXELS_USED)]]
     squares = NonLinearLeastSquares(organ=estimator.organ, bounds=estimator.bounds)
     scaled = lambda done, _: progress(int(done * voxels.size / rows.shape[0]), voxels.size)  # noqa: E731
@@ -209,7 +209,7 @@ class DataDrivenMaximumAPosteriori(VoxelwiseEstimator):
         Provenance gains `priors`, `sigma_method` and `warnings`.
         """
         signal = np.asarray(signal)
-        _check(self, signal, acquisition, mask)
+        check(self, signal, acquisition, mask)
         priors, warnings = self.priors, []
         if priors is None:
             priors, warnings = learn(self, signal, acquisition, mask, half(progress, 0.0, 0.5), threads,

@@ -116,7 +116,7 @@ def flatten(
     """Refuse what cannot be fitted; return the signal as rows (v, n), the flat indices of the voxels to fit, the shape
     of the volume and the memory order "C" or "F" of the rows, which avoids a copy of the series."""
     signal = np.asarray(signal)
-    voxels, shape = _check(estimator, signal, acquisition, mask)
+    voxels, shape = check(estimator, signal, acquisition, mask)
     order = "F" if signal.flags.f_contiguous and not signal.flags.c_contiguous else "C"
     rows = signal.reshape(-1, signal.shape[-1], order=order)
     if order == "F":
@@ -124,7 +124,7 @@ def flatten(
     return rows, voxels, shape, order
 
 
-def _check(
+def check(
     estimator: Estimator, signal: Array, acquisition: Acquisition, mask: Array | None
 ) -> tuple[Array, tuple[int, ...]]:
     """Refuse what cannot be fitted; return the flat indices of the voxels (C order) and the shape of the volume."""
@@ -202,7 +202,7 @@ def over_threads(
 
     done = 0
     tell(done)
-    with _one_thread_per_product(threads), ThreadPoolExecutor(threads) as pool:
+    with one_thread_per_product(), ThreadPoolExecutor(threads) as pool:
         pending = set()
         try:
             waiting: Iterator[Any] = iter(tasks)
@@ -223,7 +223,7 @@ def over_threads(
 
 
 @contextmanager
-def _one_thread_per_product(threads: int) -> Iterator[None]:
+def one_thread_per_product() -> Iterator[None]:
     """Keep the linear algebra library to one thread per call: the chunks already use every core."""
     limits: Any = nullcontext()
     if find_spec("threadpoolctl") is not None:

@@ -22,7 +22,7 @@ from .base import (
 )
 from .descent import Box, Point, descend
 from .fisher import KEYS
-from .image import VoxelFit, VoxelwiseEstimator, _check
+from .image import VoxelFit, VoxelwiseEstimator, check
 from .likelihood import Rician
 from .nlls import SMALLEST_DSTAR, finish, held
 from .profile import errors_option, half_widths
@@ -110,7 +110,7 @@ class RicianMaximumLikelihood(VoxelwiseEstimator):
     ) -> FitResult:
         """Estimate every voxel of a volume; see `Estimator.fit`. Provenance gains `sigma_method` and `warnings`."""
         signal = np.asarray(signal)
-        _check(self, signal, acquisition, mask)
+        check(self, signal, acquisition, mask)
         noise, method, warnings = with_sigma(self.sigma, signal, acquisition, mask)
         result = super().fit(signal, noise, mask, progress, threads)
         result.provenance.update(sigma_method=method, warnings=warnings)

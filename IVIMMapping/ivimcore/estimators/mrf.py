@@ -28,7 +28,7 @@ from .base import Array, Problem, Progress, bounds_option, describe_bvalues, ign
 from .bayes import Prepared, conclude, half, learn, noise_for_priors, prepare, sigma_of_prior_option
 from .descent import Point, descend, evaluate, matrices
 from .fisher import KEYS
-from .image import FlatMaps, VoxelwiseEstimator, _one_thread_per_product, flatten, provenance, usable
+from .image import FlatMaps, VoxelwiseEstimator, flatten, one_thread_per_product, provenance, usable
 from .parametricpriors import Priors
 from .registry import register
 from .result import FitResult, Status
@@ -205,7 +205,7 @@ class SpatialMaximumAPosteriori(VoxelwiseEstimator):
         if chosen.size:
             at = np.unravel_index(chosen, shape, order)
             near = neighbours_of(at, shape, (0, 1) if self.neighbourhood == "2d" else (0, 1, 2))
-            with _one_thread_per_product(1), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+            with one_thread_per_product(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
                 data = prepare(values[good], noise, self.organ, self.bounds)
                 later = half(progress, 0.1, 1.0)
                 tell = lambda part: later(int(part * voxels.size), voxels.size)  # noqa: E731

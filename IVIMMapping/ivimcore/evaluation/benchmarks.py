@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.output import OutputFolder, plain
+from ..data.output import OutputFolder
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from ..physics.noise import add_rician, sigma_of_snr
@@ -278,8 +278,8 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
             three = [row for row in block if row["estimator"] == label]
             table.append((
                 label, _triple(three, "nrmse", 3), _triple(three, "mdape", 0), _triple(three, "mdpe", 0, "+"),
-                _number(abs(three[0]["rho_dstar_f"]), 2), _triple(three, "coverage90", 0, factor=100),
-                _triple(three, "missing_share", 1, factor=100), _number(three[0]["us_per_voxel"], 1),
+                number(abs(three[0]["rho_dstar_f"]), 2), _triple(three, "coverage90", 0, factor=100),
+                _triple(three, "missing_share", 1, factor=100), number(three[0]["us_per_voxel"], 1),
             ))
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         lines.append(f"{block[0]['benchmark']}, SNR {snr:g}, {block[0]['n']} voxels")
@@ -315,15 +315,11 @@ def write_all(folder: os.PathLike, rows: Sequence[Mapping[str, Any]]) -> list[Pa
     return [Path(folder) / file for file in written]
 
 
-def plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of `run_benchmark` ready for JSON, with the columns `COLUMNS`."""
-    return [plain({key: row[key] for key in COLUMNS}) for row in rows]
-
-
-def _number(value: float, digits: int, sign: str = "") -> str:
+def number(value: float, digits: int, sign: str = "") -> str:
+    """Write a number for a table, "-" where there is none."""
     # Adding zero turns the -0 of a rounded small negative number into 0.
     return f"{round(value, digits) + 0.0:{sign}.{digits}f}" if np.isfinite(value) else "-"
 
 
 def _triple(rows: Sequence[Mapping[str, Any]], key: str, digits: int, sign: str = "", factor: float = 1.0) -> str:
-    return " / ".join(_number(row[key] * factor, digits, sign) for row in rows)
+    return " / ".join(number(row[key] * factor, digits, sign) for row in rows)

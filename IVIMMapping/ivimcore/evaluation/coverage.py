@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ..data.output import OutputFolder, plain
+from ..data.output import OutputFolder
 from ..physics.parameters import PARAMETERS
 from ..reports import evaluationfigures, roistatistics
 from .benchmarks import benchmark, isolated, together
@@ -164,11 +164,6 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _shown(value: float, factor: float, digits: int) -> str:
     return f"{value * factor:.{digits}f}" if np.isfinite(value) else "-"
-
-
-def plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows ready for JSON, with the columns `COLUMNS`."""
-    return [plain({key: row[key] for key in COLUMNS}) for row in rows]
 
 
 def write_all(folder: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> list[Path]:

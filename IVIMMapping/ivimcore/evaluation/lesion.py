@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from ..data.output import OutputFolder, plain
+from ..data.output import OutputFolder
 from ..physics.fractal import LESION_RATIO, FractalMaps, fractal_maps, lesion_and_ring
 from ..physics.parameters import PARAMETERS
 from ..reports import evaluationfigures, roistatistics
+from .benchmarks import number
 from .coverage import covered
 from .metrics import mdape, mdpe, missing_share
 from .requests import make
@@ -178,13 +179,13 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
             three = {row["parameter"]: row for row in block if row["estimator"] == label}
             f = three["f"]
             table.append((
-                label, _three(three, "mdape", 1), _number(f["mdpe"], 0, "+"),
-                f"{_number(f['contrast'], 2)} ± {_number(f['contrast_se'], 2)} "
-                f"({_number(f['contrast_q1'], 2)}-{_number(f['contrast_q3'], 2)})",
-                f"{_number(100 * f['kept'], 0)} ({_number(100 * f['kept_excess'], 0)})",
-                _number(100 * f["false_positives"], 1), _number(100 * f["false_fixed"], 1),
+                label, _three(three, "mdape", 1), number(f["mdpe"], 0, "+"),
+                f"{number(f['contrast'], 2)} ± {number(f['contrast_se'], 2)} "
+                f"({number(f['contrast_q1'], 2)}-{number(f['contrast_q3'], 2)})",
+                f"{number(100 * f['kept'], 0)} ({number(100 * f['kept_excess'], 0)})",
+                number(100 * f["false_positives"], 1), number(100 * f["false_fixed"], 1),
                 _three(three, "coverage90_elsewhere", 0, 100), _three(three, "coverage90_lesion", 0, 100),
-                _number(100 * three["Dstar"]["missing_share"], 1), _number(f["us_per_voxel"], 1),
+                number(100 * three["Dstar"]["missing_share"], 1), number(f["us_per_voxel"], 1),
             ))
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         one = block[0]
@@ -196,17 +197,8 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _number(value: float, digits: int, sign: str = "") -> str:
-    return f"{round(value, digits) + 0.0:{sign}.{digits}f}" if np.isfinite(value) else "-"
-
-
 def _three(rows: Mapping[str, Mapping[str, Any]], key: str, digits: int, factor: float = 1.0) -> str:
-    return " / ".join(_number(rows[parameter][key] * factor, digits) for parameter in KEYS)
-
-
-def plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows ready for JSON, with the columns `COLUMNS`."""
-    return [plain({key: row[key] for key in COLUMNS}) for row in rows]
+    return " / ".join(number(rows[parameter][key] * factor, digits) for parameter in KEYS)
 
 
 def write_all(folder: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.output import plain
 from ..errors import InputError
 from . import benchmarks, coverage, lesion
 from .requests import every_request
@@ -63,4 +64,5 @@ def evaluate(
         rows, kind = coverage.run(estimators, snrs, voxels or coverage.VOXELS), coverage
     else:
         rows, kind = benchmarks.run_benchmark(name, estimators, snrs, voxels, limit=limit), benchmarks
-    return Report(kind.format_table(rows), kind.plain_rows(rows), lambda folder: kind.write_all(folder, rows))
+    plain_rows = [plain({key: row[key] for key in kind.COLUMNS}) for row in rows]
+    return Report(kind.format_table(rows), plain_rows, lambda folder: kind.write_all(folder, rows))

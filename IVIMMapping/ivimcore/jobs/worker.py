@@ -57,7 +57,9 @@ class Worker:
         """Ask the work to stop, and make sure of it."""
         self._stop.set()
         if not self._finished.wait(GRACE):
-            self._leave_nothing()
+            from ..data.output import remove_unfinished
+
+            remove_unfinished()
             self.emit(status("cancelled"))
             os._exit(CANCELLED)
 
@@ -84,12 +86,6 @@ class Worker:
             return FAULT
         finally:
             self._finished.set()
-
-    def _leave_nothing(self) -> None:
-        from ..data.output import remove_unfinished
-
-        remove_unfinished()
-
 
 def _read(path: Path) -> str:
     try:

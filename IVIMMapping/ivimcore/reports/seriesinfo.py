@@ -32,6 +32,7 @@ def describe_series(series: DwiSeries) -> dict[str, Any]:
     sample.flat[voxels] = True
     noise = measure_noise(series.signal, acquisition, sample)
     lowest = np.median(signal[:, group == 0].mean(axis=1)) if voxels.size else np.nan
+    snr = None if noise.sigma is None else float(lowest / noise.sigma)
     return {
         "format": series.format,
         "shape": [int(n) for n in series.signal.shape],
@@ -46,9 +47,9 @@ def describe_series(series: DwiSeries) -> dict[str, Any]:
         "decisions": list(series.decisions),
         "mask_voxels": int(mask.sum()),
         "sigma": noise.sigma,
-        "snr": None if noise.sigma is None else float(lowest / noise.sigma),
+        "snr": snr,
         "noise_method": noise.method,
-        "recommendation": recommend(acquisition, None if noise.sigma is None else float(lowest / noise.sigma)),
+        "recommendation": recommend(acquisition, snr),
         "estimators": {
             name: [{"sentence": str(said), "blocks": said.blocks} for said in create(name).problems(acquisition)]
             for name in available()
