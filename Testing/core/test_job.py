@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 
@@ -107,6 +108,29 @@ def test_several_estimators_get_a_folder_each_and_a_common_table(phantom_files, 
     assert (tmp_path / "out" / "nlls" / "D.nrrd").is_file() and (tmp_path / "out" / "adc" / "ADC.nrrd").is_file()
     table = (tmp_path / "out" / "roi_statistics.csv").read_text()
     assert re.search("^nlls,", table, re.M) and re.search("^adc,", table, re.M)
+
+
+def test_maps_that_are_read_once_are_written_raw_and_hold_the_same(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    for compress in (True, False):
+        job = job_of(folder, tmp_path / str(compress), file_format="nrrd", compress=compress)
+        run(Job.from_json(job.to_json()), lambda event: None)
+    for path in (tmp_path / "False").glob("*.nrrd"):
+        assert b"encoding: raw" in path.read_bytes()[:2000]
+        assert b"encoding: gzip" in (tmp_path / "True" / path.name).read_bytes()[:2000]
+        raw, packed = (read_volumes(tmp_path / name / path.name)[0] for name in ("False", "True"))
+        np.testing.assert_array_equal(raw, packed)
+
+
+def test_the_table_of_region_means_tells_the_information(phantom_files, tmp_path):
+    folder, _ = phantom_files
+    both = (Request("posterior", {"prior": "uniform"}), Request("adc"))
+    job = job_of(folder, tmp_path / "out", rois=str(folder / "rois.seg.nrrd"), estimators=both)
+    run(job, lambda event: None, companions=companions())
+    with open(tmp_path / "out" / "region_means.csv", encoding="utf-8") as stream:
+        rows = {(row["estimator"], row["map"]): row["information"] for row in csv.DictReader(stream)}
+    assert all(0.5 < float(rows["posterior", key]) <= 1 for key in ("D", "f", "Dstar"))
+    assert rows["posterior", "S0"] == "" and rows["adc", "ADC"] == ""
 
 
 def test_progress_rises_to_one_and_tells_the_remaining_time(phantom_files, tmp_path):

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from ivimcore import Acquisition, InputError, create
+from ivimcore import Acquisition, Cancelled, InputError, create
 from ivimcore.estimators import priors
 from ivimcore.estimators.grid import KEYS, make_grid
 from ivimcore.estimators.learning import neighbour_priors, window_sum
@@ -65,6 +65,15 @@ def test_a_saved_prior_comes_back_with_its_checksum(tmp_path):
     assert again.checksum == prior.checksum and again.about == prior.about and again.kind == "learned"
     assert not list(tmp_path.glob("*.part"))
     np.testing.assert_array_equal(again.mass, prior.mass)
+
+
+def test_learning_reports_its_progress_and_stops_when_asked():
+    signal, acquisition, _ = halves()
+    estimator, seen = create("posterior", bounds=BOUNDS, rounds=10), []
+    estimator.learn(signal, acquisition, progress=lambda done, total: seen.append(done / total) or True)
+    assert seen == sorted(seen) and seen[-1] == 1 and len(seen) == 10
+    with pytest.raises(Cancelled):
+        estimator.learn(signal, acquisition, progress=lambda done, total: done < total / 2)
 
 
 def test_a_prior_from_a_file_gives_what_learning_it_here_gives(tmp_path):

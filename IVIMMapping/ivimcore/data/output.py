@@ -146,38 +146,42 @@ def _refusal(error: OSError, path: Path) -> InputError:
     return InputError(f"The output folder {path} cannot be written ({reason}); choose another folder.")
 
 
-def write_maps(result: Maps, geometry: Geometry, folder: Path | str, file_format: str = "nii.gz") -> list[Path]:
+def write_maps(
+    result: Maps, geometry: Geometry, folder: Path | str, file_format: str = "nii.gz", compress: bool = True
+) -> list[Path]:
     """Write every map of a fit as an image: parameters, `rmse`, `<key>_sd` (float32) and `status` (uint8).
 
     Arguments: `geometry` the grid of the maps; `folder` an existing folder, usually that of an `OutputFolder`;
-    `file_format` "nii.gz" or "nrrd". Units are those of `physics.parameters`; NaN stays NaN.
+    `file_format` "nii.gz" or "nrrd"; `compress` False writes NRRD raw, for files that are read once and removed (NIfTI
+    is compressed either way, as its ending says). Units are those of `physics.parameters`; NaN stays NaN.
     Returns the paths in the order of the maps, the status last. Refuses another format and maps of another shape.
     """
     if file_format not in FORMATS:
         raise InputError(f"Unknown file format '{file_format}'; choose one of {', '.join(FORMATS)}.")
     written = [
-        write_volume(np.asarray(volume, dtype=np.float32), geometry, Path(folder) / f"{name}.{file_format}")
+        write_volume(np.asarray(volume, dtype=np.float32), geometry, Path(folder) / f"{name}.{file_format}", compress)
         for name, volume in result.all_maps().items()
     ]
     status = np.asarray(result.status, dtype=np.uint8)
-    written.append(write_volume(status, geometry, Path(folder) / f"status.{file_format}"))
+    written.append(write_volume(status, geometry, Path(folder) / f"status.{file_format}", compress))
     return written
 
 
-def write_volume(volume: Array, geometry: Geometry, path: Path | str) -> Path:
-    """Write one array (x, y, z) as an image of its own dtype, compressed; the ending of `path` is the format.
+def write_volume(volume: Array, geometry: Geometry, path: Path | str, compress: bool = True) -> Path:
+    """Write one array (x, y, z) as an image of its own dtype; the ending of `path` is the format.
 
-    Returns the path. Raises OSError where the disk is full or the file cannot be written.
+    `compress` False writes raw what the format allows. Returns the path. Raises OSError where the disk is full or the
+    file cannot be written.
     """
-    return _write_image(image_of(volume, geometry), Path(path))
+    return _write_image(image_of(volume, geometry), Path(path), compress)
 
 
-def write_images(volumes: Array, geometry: Geometry, path: Path | str) -> Path:
-    """Write a series (x, y, z, n) as one 4D image of its own dtype, compressed. Returns the path; raises as above."""
+def write_images(volumes: Array, geometry: Geometry, path: Path | str, compress: bool = True) -> Path:
+    """Write a series (x, y, z, n) as one 4D image of its own dtype; arguments, return and errors as `write_volume`."""
     import SimpleITK
 
     images = [image_of(volumes[..., number], geometry) for number in range(volumes.shape[3])]
-    return _write_image(SimpleITK.JoinSeries(images), Path(path))
+    return _write_image(SimpleITK.JoinSeries(images), Path(path), compress)
 
 
 def write_labels(labels: Array, names: Mapping[int, str], geometry: Geometry, path: Path | str) -> Path:
@@ -189,11 +193,11 @@ def write_labels(labels: Array, names: Mapping[int, str], geometry: Geometry, pa
     return _write_image(image, Path(path))
 
 
-def _write_image(image: Any, path: Path) -> Path:
+def _write_image(image: Any, path: Path, compress: bool = True) -> Path:
     import SimpleITK
 
     try:
-        SimpleITK.WriteImage(image, str(path), useCompression=True)
+        SimpleITK.WriteImage(image, str(path), useCompression=compress)
     except RuntimeError:
         raise _write_error(path) from None
     # On a full disk the file library may leave a short file without an error.

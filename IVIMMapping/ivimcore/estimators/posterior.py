@@ -187,14 +187,19 @@ class Posterior(VoxelwiseEstimator):
         about["warnings"] = plan.warnings + _said_of_misfit(plan.misfit_share()) + self._said_of_information(flat)
         return flat.result(shape, order, about)
 
-    def learn(self, signal: Array, acquisition: Acquisition, mask: Array | None = None) -> Prior:
+    def learn(
+        self, signal: Array, acquisition: Acquisition, mask: Array | None = None, progress: Progress = ignore
+    ) -> Prior:
         """Learn the prior of a region, to be saved and used for other series with the prior 'file'.
 
-        Arguments: as `fit`. Returns: Prior. Raises InputError as `fit`, and where the region is too small to teach one.
+        Arguments, and Cancelled, as `fit`. Returns: Prior. Raises InputError as `fit`, and where the region is too
+        small to teach one.
         """
         rows, voxels, _, _ = flatten(self, signal, acquisition, mask)
         learner = self if self.prior == "learned" else type(self)(**{**self.values(), "prior": "learned"})
-        plan = learner.plan(rows, acquisition, voxels)
+        plan = learner.plan(
+            rows, acquisition, voxels, lambda share: progress(int(share * voxels.size), voxels.size)
+        )
         if plan.prior.kind != "learned":
             raise InputError(plan.warnings[0])
         return plan.prior

@@ -41,7 +41,8 @@ class Job:
     `inputs` paths of the series; `bval` path of a b-value file; `bvalues` one per image [s/mm²]; `series` which DICOM
     series; `bmin`, `bmax` range of b-values used [s/mm²]; `exclude` numbers of images left out, from 1; `average` one
     of `AVERAGING`; `mask` "auto", "none" or a path; `rois` path of a label file; `estimators`; `out` folder;
-    `file_format` "nii.gz" or "nrrd"; `threads` cores used, None for all;
+    `file_format` "nii.gz" or "nrrd"; `compress` False writes maps in NRRD raw, for whoever reads them once and removes
+    them; `threads` cores used, None for all;
     `name` heads pictures and the nodes of a scene: the file's own name may be that of a patient and is not used.
     """
 
@@ -58,6 +59,7 @@ class Job:
     mask: str = "auto"
     rois: str | None = None
     file_format: str = "nii.gz"
+    compress: bool = True
     threads: int | None = None
     name: str = "DWI"
 
@@ -221,7 +223,7 @@ def run(
             target = folder if len(estimators) == 1 else folder / name
             target.mkdir(exist_ok=True)
             outcome.folders[name] = target
-            write_maps(fit, series.geometry, target, job.file_format)
+            write_maps(fit, series.geometry, target, job.file_format, job.compress)
             write_json(fit.provenance, target / "provenance.json")
         if companions:
             clock.begin(0.12, "Writing statistics and figures")

@@ -30,8 +30,9 @@ COLUMNS = (
     "voxels", "volume_ml", "missing_share", "left_out", "information", "informed_share",
 )
 """Keys of a row of `region_statistics`, in the order of the CSV file."""
-MEAN_FIT_COLUMNS = ("estimator", "region", "map", "unit", "value", "sd", "rmse", "voxels", "volume_ml")
-"""Keys of a row of `fit_region_means`, in the order of the CSV file."""
+MEAN_FIT_COLUMNS = ("estimator", "region", "map", "unit", "value", "sd", "rmse", "voxels", "volume_ml", "information")
+"""Keys of a row of `fit_region_means`, in the order of the CSV file; `information` (0..1) is None where the estimator
+has none on the parameter."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """First characters with which a spreadsheet program takes a text for a formula (OWASP, CSV injection)."""
 
@@ -236,7 +237,7 @@ def fit_region_means(
             {
                 "estimator": label, "region": region, "map": key, "unit": unit_of(key), "value": value,
                 "sd": errors.get(key, np.nan), "rmse": rmse, "voxels": voxels,
-                "volume_ml": voxels * series.geometry.voxel_volume,
+                "volume_ml": voxels * series.geometry.voxel_volume, "information": information.get(key),
             }
             for key, value in values.items()
         ]
