@@ -31,7 +31,10 @@ PARAMETER_ATTRIBUTE = ATTRIBUTE_PREFIX + "Parameter"
 ESTIMATOR_ATTRIBUTE = ATTRIBUTE_PREFIX + "Estimator"
 RUN_ATTRIBUTE = ATTRIBUTE_PREFIX + "RunId"
 PROVENANCE_ATTRIBUTE = ATTRIBUTE_PREFIX + "Provenance"
-_COLORS_ATTRIBUTE = ATTRIBUTE_PREFIX + "ColorTable"
+COLORS_ATTRIBUTE = ATTRIBUTE_PREFIX + "ColorTable"
+SETTINGS_ATTRIBUTE = ATTRIBUTE_PREFIX + "Settings"
+DISPLAY_ATTRIBUTE = ATTRIBUTE_PREFIX + "Display"
+"""Of a node that only shows another: why it does; a node reference of the same name leads to that other one."""
 
 
 def createMapNode(
@@ -44,7 +47,7 @@ def createMapNode(
     stored units replaces that of the parameter table, or of the image where the table has none.
     """
     description = describeMap(key)
-    node = createVolumeNode(scene, np.asarray(values, dtype=np.float32), geometry, name)
+    node = createVolumeNode(scene, np.asarray(values, dtype=np.float32), geometry, name, automaticWindow=False)
     node.SetDescription(f"IVIM {description.symbol}: {description.description}, in {description.parameter.unit}")
     node.SetVoxelValueQuantity(_codedEntry(description.parameter.quantity_code))
     node.SetVoxelValueUnits(_codedEntry(description.parameter.unit_code))
@@ -121,7 +124,7 @@ def colorTableNode(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColor
     """
     if name == "Grey":
         return scene.GetNodeByID("vtkMRMLColorTableNodeGrey")
-    return _findTable(scene, name) or _createTable(
+    return findColorTable(scene, name) or createColorTable(
         scene, name, f"IVIMSlicer: {name[5:].lower()} maps, perceptually uniform",
         [(f"{index}", *color) for index, color in enumerate(colormap(name))],
     )
@@ -139,24 +142,27 @@ def showOverlay(
 
 def _statusColors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
     name = "IVIM Status"
-    if _findTable(scene, name):
-        return _findTable(scene, name)
+    if findColorTable(scene, name):
+        return findColorTable(scene, name)
     shades = colormap("IVIM Misfit")[np.linspace(60, 230, len(SENTENCES)).astype(int)]
     colors = [(sentence, *shade) for sentence, shade in zip(SENTENCES.values(), shades, strict=True)]
-    return _createTable(scene, name, "IVIMSlicer: what each status means", colors, transparent=2)
+    return createColorTable(scene, name, "IVIMSlicer: what each status means", colors, transparent=2)
 
 
-def _findTable(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColorTableNode | None:
+def findColorTable(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColorTableNode | None:
+    """Return the colour table of ours with that name, None before the first use."""
     nodes = scene.GetNodesByClass("vtkMRMLColorTableNode")
     for index in range(nodes.GetNumberOfItems()):
         node = nodes.GetItemAsObject(index)
-        if node.GetAttribute(_COLORS_ATTRIBUTE) == name:
+        if node.GetAttribute(COLORS_ATTRIBUTE) == name:
             return node
     return None
 
 
-def _createTable(scene, name: str, text: str, colors: list[tuple], transparent: int = 0):
-    """Add a table of (name, r, g, b); the first `transparent` entries are not drawn."""
+def createColorTable(
+    scene: slicer.vtkMRMLScene, name: str, text: str, colors: list[tuple], transparent: int = 0
+) -> slicer.vtkMRMLColorTableNode:
+    """Add a colour table of ours of (name, r, g, b); the first `transparent` entries are not drawn."""
     node = slicer.vtkMRMLColorTableNode()
     node.SetTypeToUser()
     node.SetName(name)
@@ -164,7 +170,7 @@ def _createTable(scene, name: str, text: str, colors: list[tuple], transparent: 
     node.SetNumberOfColors(len(colors))
     for index, (colorName, red, green, blue) in enumerate(colors):
         node.SetColor(index, colorName, float(red), float(green), float(blue), 0.0 if index < transparent else 1.0)
-    node.SetAttribute(_COLORS_ATTRIBUTE, name)
+    node.SetAttribute(COLORS_ATTRIBUTE, name)
     node.SetAttribute("Category", "IVIM")
     return scene.AddNode(node)
 
@@ -173,3 +179,25 @@ def _codedEntry(code: tuple[str, str, str]):
     entry = slicer.vtkCodedEntry()
     entry.SetValueSchemeMeaning(*code)
     return entry
+
+
+def setAutomaticWindow(node: slicer.vtkMRMLScalarVolumeNode, automatic: bool) -> None:
+    """Take the window of a map from its values (2nd to 98th percentile), or from the parameter table; legend follows.
+
+    Call MapHiding.followMap afterwards if voxels of the map are hidden.
+    """
+    key = node.GetAttribute(PARAMETER_ATTRIBUTE)
+    description = describeMap(key)
+    values = slicer.util.arrayFromVolume(node)
+    if automatic:
+        finite = values[np.isfinite(values)]
+        low, high = (float(x) for x in np.percentile(finite, (2, 98))) if finite.size else (0.0, 1.0)
+        window = (low, high if high > low else low + (abs(low) or 1.0))
+    else:
+        window = description.range or roundWindow(*robustWindow(values))
+    display = node.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*window)
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+    if legend is not None:
+        legend.SetNumberOfLabels(labelCount(*window))

@@ -8,17 +8,18 @@
             <input> IVIM D, ...   maps
             uncertainty           folder of the maps that say how sure those are, closed at first
                 <input> IVIM SD of D, ...
-            <input> IVIM statistics
+            <input> IVIM statistics, region numbers
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 
 from ivimcore.data.series import Geometry
 
@@ -40,13 +41,17 @@ UNCERTAINTY = "uncertainty"
 
 @dataclass
 class RunNodes:
-    """The nodes of one run: `maps` by parameter key, `status` and `table` where there are any."""
+    """The nodes of one run: `maps` by parameter key, `status` where there is one, `tables` by what they are."""
 
     title: str
-    folderItem: int
+    folderItem: int = 0
     maps: dict[str, Any] = field(default_factory=dict)
     status: Any = None
-    table: Any = None
+    tables: dict[str, Any] = field(default_factory=dict)
+
+    def nodes(self) -> list[Any]:
+        """Return every node that is there."""
+        return [node for node in (*self.maps.values(), self.status, *self.tables.values()) if node is not None]
 
 
 def createFolder(scene: slicer.vtkMRMLScene, name: str, parentItem: int | None = None) -> int:
@@ -89,34 +94,78 @@ def addRun(
     `maps` may hold "status". `statistics` are the lines of the table. The folder is called
     '<input> IVIM <estimator>' unless `folderName` says otherwise; maps of uncertainty lie in a folder inside it.
     """
+    run = RunNodes(estimator)
+    for _ in addRunInSteps(
+        scene, maps, geometry, inputName, estimator, provenance, {"statistics": statistics or ()}, parentItem,
+        folderName, run,
+    ):
+        pass
+    return run
+
+
+def addRunInSteps(
+    scene: slicer.vtkMRMLScene, maps: Mapping[str, np.ndarray], geometry: Geometry, inputName: str, estimator: str,
+    provenance: Mapping[str, Any] | None, tables: Mapping[str, Sequence[Mapping[str, Any]]], parentItem: int | None,
+    folderName: str | None, run: RunNodes,
+) -> Iterator[None]:
+    """Do the work of `addRun` one node at a time and write down in `run` what is there already.
+
+    `tables` are lines by what the table is: "statistics" or "region numbers"; one without lines is left out. Whoever
+    stops half-way takes the nodes of `run` out again.
+    """
     provenance = {"estimator": estimator, **(provenance or {})}
-    run = RunNodes(estimator, createFolder(scene, folderName or f"{inputName} IVIM {estimator}", parentItem))
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    tables = {what: lines for what, lines in tables.items() if lines}
+    symbols = {key: STATUS if key == STATUS else describeMap(key).symbol for key in maps}
+    ending = _ending(scene, inputName, [*symbols.values(), *tables], estimator)
+    run.folderItem = createFolder(
+        scene, _freeItemName(hierarchy, folderName or f"{inputName} IVIM {estimator}"), parentItem
+    )
     hierarchy.SetItemAttribute(run.folderItem, ESTIMATOR_ATTRIBUTE, estimator)
     hierarchy.SetItemAttribute(run.folderItem, RUN_ATTRIBUTE, str(provenance.get("run_id", "")))
-
-    def name(what: str) -> str:
-        # Selectors of Slicer list volumes without their folders, so a second run says whose map it is.
-        wanted = f"{inputName} IVIM {what}"
-        return wanted if scene.GetFirstNodeByName(wanted) is None else f"{wanted} ({estimator})"
-
     uncertaintyItem = None
     for key, values in maps.items():
+        name = f"{inputName} IVIM {symbols[key]}{ending}"
         if key == STATUS:
-            run.status = createStatusNode(scene, values, geometry, name("status"), provenance)
+            run.status = createStatusNode(scene, values, geometry, name, provenance)
             moveToFolder(run.status, run.folderItem)
         else:
             description = describeMap(key)
-            run.maps[key] = createMapNode(scene, key, values, geometry, name(description.symbol), provenance)
+            run.maps[key] = createMapNode(scene, key, values, geometry, name, provenance)
             if description.isUncertainty and uncertaintyItem is None:
                 uncertaintyItem = createFolder(scene, UNCERTAINTY, run.folderItem)
                 hierarchy.SetItemExpanded(uncertaintyItem, False)
             moveToFolder(run.maps[key], uncertaintyItem if description.isUncertainty else run.folderItem)
-    if statistics:
-        run.table = createTable(scene, statistics, name("statistics"))
-        setProvenance(run.table, "statistics", provenance)
-        moveToFolder(run.table, run.folderItem)
-    return run
+        yield
+    for what, lines in tables.items():
+        table = createTable(scene, lines, f"{inputName} IVIM {what}{ending}")
+        run.tables[what] = table
+        setProvenance(table, what, provenance)
+        moveToFolder(table, run.folderItem)
+        yield
+
+
+def _ending(scene: slicer.vtkMRMLScene, inputName: str, names: Sequence[str], estimator: str) -> str:
+    """Return what the names of a run end with: selectors list volumes without folders, so it says whose map it is."""
+    number = 1
+    ending = ""
+    while any(scene.GetFirstNodeByName(f"{inputName} IVIM {name}{ending}") is not None for name in names):
+        ending = f" ({estimator})" if number == 1 else f" ({estimator} {number})"
+        number += 1
+    return ending
+
+
+def _freeItemName(hierarchy, wanted: str) -> str:
+    """Return `wanted`, or with a number behind it if the subject hierarchy has such an item already."""
+    children = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), children, True)
+    taken = {hierarchy.GetItemName(children.GetId(index)) for index in range(children.GetNumberOfIds())}
+    number = 2
+    name = wanted
+    while name in taken:
+        name = f"{wanted} {number}"
+        number += 1
+    return name
 
 
 def shareWindows(runs: Sequence[RunNodes]) -> None:

@@ -124,7 +124,8 @@ def _write(request: SceneRequest, inputs: dict[str, Any], emit: Emit) -> dict[st
     # These import slicer, which a request without it must not reach.
     from .DwiSequence import browseSequence, createDwiSequence
     from .HeadlessSlicer import HeadlessSlicer
-    from .OverviewFigure import OverviewRow, writeOverview
+    from .OverviewFigure import writeOverview
+    from .OverviewLayout import OverviewRow
     from .RegionSegments import createSegmentation
     from .RunFolder import addRun, createBaseNode, createFolder, moveToFolder, shareWindows
     from .SceneViews import showInSliceViews

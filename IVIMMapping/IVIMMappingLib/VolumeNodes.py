@@ -11,15 +11,19 @@ from ivimcore.data.series import Geometry
 
 def createVolumeNode(
     scene: slicer.vtkMRMLScene, array: np.ndarray, geometry: Geometry, name: str,
-    nodeClass: str = "vtkMRMLScalarVolumeNode",
+    nodeClass: str = "vtkMRMLScalarVolumeNode", automaticWindow: bool = True,
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Add a volume node that holds a copy of `array` (x, y, z), dtype kept (bool becomes uint8).
 
+    `automaticWindow` False for a caller that sets the window: Slicer then does not work one out, 20 ms for each map.
     Raises ValueError if the shape is not that of the geometry.
     """
     if tuple(array.shape) != tuple(geometry.shape):
         raise ValueError(f"The array has shape {array.shape}, its geometry {geometry.shape}.")
     node = scene.AddNewNodeByClass(nodeClass, name)
+    if not automaticWindow:
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().AutoWindowLevelOff()
     setVolumeArray(node, array, geometry)
     node.CreateDefaultDisplayNodes()
     return node

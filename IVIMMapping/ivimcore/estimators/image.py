@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import threading
 import time
 from abc import abstractmethod
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -202,6 +204,13 @@ def over_threads(
 
     done = 0
     tell(done)
+    if threads == 1:
+        # In this thread: starting another one costs more than a voxel under a cursor.
+        with one_thread_per_product():
+            for task in tasks:
+                done += guarded(task)
+                tell(done)
+        return
     with one_thread_per_product(), ThreadPoolExecutor(threads) as pool:
         pending = set()
         try:
@@ -225,13 +234,22 @@ def over_threads(
 @contextmanager
 def one_thread_per_product() -> Iterator[None]:
     """Keep the linear algebra library to one thread per call: the chunks already use every core."""
-    limits: Any = nullcontext()
-    if find_spec("threadpoolctl") is not None:
-        from threadpoolctl import threadpool_limits
-
-        limits = threadpool_limits(1, user_api="blas")
-    with limits:
+    controller = _blas_controller(len(sys.modules))
+    with nullcontext() if controller is None else controller.limit(limits=1, user_api="blas"):
         yield
+
+
+@lru_cache(maxsize=1)
+def _blas_controller(modules: int) -> Any:
+    """Return what sets the threads of the libraries in this process; looked for anew only after an import.
+
+    The search takes 15 ms, longer than the fit of one voxel under a cursor.
+    """
+    if find_spec("threadpoolctl") is None:
+        return None
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _shown(estimator: Estimator) -> dict[str, Any]:

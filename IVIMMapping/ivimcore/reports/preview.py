@@ -59,7 +59,7 @@ class Preview:
         for key, value in {**self.values, "rmse": self.residual}.items():
             parameter = PARAMETERS[key]
             value, error = (x * parameter.display_factor for x in (value, self.errors.get(key, np.nan)))
-            found.append((parameter.symbol, *_pair(value, error), parameter.display_unit))
+            found.append((parameter.symbol, *value_and_deviation(value, error), parameter.display_unit))
         return found
 
 
@@ -69,11 +69,11 @@ def with_deviation(key: str, value: float, deviation: float | None = None) -> st
     if not np.isfinite(value):
         return "no value"
     error = np.nan if deviation is None else deviation * parameter.display_factor
-    shown, spread = _pair(value * parameter.display_factor, error)
+    shown, spread = value_and_deviation(value * parameter.display_factor, error)
     return f"{shown} ± {spread} {parameter.display_unit}" if spread else f"{shown} {parameter.display_unit}"
 
 
-def _pair(value: float, error: float) -> tuple[str, str]:
+def value_and_deviation(value: float, error: float) -> tuple[str, str]:
     """Write a value with as many decimals as its standard deviation has at two digits; '' for what is not finite."""
     if not np.isfinite(value):
         return "", ""

@@ -1,0 +1,147 @@
+"""Everything the panel computes, for Python scripts: fit a series of the scene, blocking or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+
+from ivimcore.errors import Cancelled, InputError
+from ivimcore.estimators import DEFAULT
+from ivimcore.jobs.job import Request
+
+from .MapDescription import STATUS
+from .RegionChoice import Region, chooseRegion
+from .RunHandle import CANCELLED, FAILED, RunHandle
+from .RunPlan import planRun
+from .Runs import Run
+from .SeriesReader import SeriesInScene, readSeries
+
+_KIND_OF_MASK = {"auto": "body", "none": "whole"}
+
+
+class MappingLogic:
+    """Fits series of `scene`, whose application logic is `applicationLogic`.
+
+    Example, in Slicer's Python console, with a diffusion-weighted sequence and a segmentation in the scene::
+
+        logic = slicer.modules.ivimmapping.widgetRepresentation().self().logic
+        series, liver = slicer.util.getNode("DWI"), slicer.util.getNode("liver")
+        maps = logic.process(series, estimator="nlls", segmentationNode=liver)
+        print(slicer.util.arrayFromVolume(maps["D"]).mean())
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, applicationLogic) -> None:
+        self.scene = scene
+        self.applicationLogic = applicationLogic
+
+    def process(
+        self, dwiNode, estimator: str | Sequence[str] = DEFAULT, segmentationNode=None,
+        bvalues: Sequence[float] | None = None, wait: bool = True, *, options: Mapping[str, Any] | None = None,
+        mask: str = "auto", exclude: Sequence[int] = (), average: str = "none", name: str | None = None,
+    ) -> dict[str, Any] | RunHandle:
+        """Fit a series and add its maps to the scene, in a process of its own.
+
+        Arguments: `dwiNode` sequence (or its proxy volume), DWI, vector or multivolume node, or a SeriesInScene;
+        `estimator` one name or several; `segmentationNode` a segmentation, closed curve or label volume that limits the
+        fit and whose regions are described; `bvalues` one per image [s/mm²] instead of those of the series; `options`
+        of the one estimator, or name of an estimator -> its options; `mask` without a segmentation: "auto" the body,
+        "none" every voxel; `exclude` numbers of images left out, from 1; `average` images of equal b: "none",
+        "geometric" or "arithmetic"; `name` of the run, else made from series and estimator.
+
+        Returns a dictionary parameter key -> map node, "status" among them; for several estimators a dictionary of
+        these by estimator. With `wait` False a RunHandle at once: call its `step` until it returns False.
+        The window of the desktop program stays alive meanwhile.
+
+        Raises InputError, before anything begins, for what cannot be fitted, and when the fit ends without a result;
+        Cancelled if the run was cancelled; RuntimeError for a fault of ours. The scene is as before then.
+        """
+        series = dwiNode if isinstance(dwiNode, SeriesInScene) else readSeries(_node(dwiNode))
+        used = np.ones(series.count, dtype=bool)
+        for number in exclude:
+            if not 1 <= int(number) <= series.count:
+                raise InputError(f"Image {number} cannot be left out; the series has images 1 to {series.count}.")
+            used[int(number) - 1] = False
+        b = series.bvalues if bvalues is None else np.asarray(bvalues, dtype=float)
+        if b.size != series.count:
+            raise InputError(f"There are {b.size} b-values for {series.count} images; give one per image.")
+        names = (estimator,) if isinstance(estimator, str) else tuple(estimator)
+        requests = _requests(names, options or {})
+        kind, regionNode = _regionKind(segmentationNode, mask)
+        region = chooseRegion(series, kind, regionNode, (), b, used)
+        settings = {"regionKind": kind, "bvalueSource": None if bvalues is None else "given to process()"}
+        handle = self.start(
+            series, b, used, average, region, requests, name or "", settings=settings, regionNode=regionNode
+        )
+        if not wait:
+            return handle
+        handle.wait(between=_processEvents)
+        maps = _mapsOf(handle)
+        return maps[names[0]] if isinstance(estimator, str) else maps
+
+    def start(
+        self, series: SeriesInScene, bvalues: Sequence[float], used: Sequence[bool], average: str, region: Region,
+        requests: Sequence[Request], name: str = "", *, settings: Mapping[str, Any] | None = None, regionNode=None,
+    ) -> RunHandle:
+        """Start a run of everything that was chosen and return its handle; nothing has been waited for.
+
+        Arguments: `bvalues` (n,) [s/mm²] and `used` (n,) for every image of `series`; `average` as in `process`;
+        `region` from chooseRegion; `requests` estimators with options; `name` of the run, or empty; `settings` further
+        choices, kept with the run so that they can be brought back ('regionKind', 'segmentIds', 'organ' ...;
+        'bvalueSource' says in words where edited b-values come from); `regionNode` that the region was made from.
+        Raises InputError for what cannot be fitted; then nothing was started.
+        """
+        return RunHandle(
+            planRun(self.scene, series, bvalues, used, average, region, requests, name, settings, regionNode)
+        )
+
+
+def _node(node):
+    if node is None or not hasattr(node, "IsA"):
+        raise InputError("No series was given; give the node of a diffusion-weighted series.")
+    return node
+
+
+def _requests(names: Sequence[str], options: Mapping[str, Any]) -> tuple[Request, ...]:
+    """Give each estimator its options; those of a single one need not be under its name."""
+    if len(names) == 1 and not (names[0] in options and isinstance(options[names[0]], Mapping)):
+        return (Request(names[0], dict(options)),)
+    unknown = [key for key in options if key not in names]
+    if unknown:
+        raise InputError(f"There are options for {', '.join(unknown)}, which is not among the estimators; add it.")
+    return tuple(Request(name, dict(options.get(name, {}))) for name in names)
+
+
+def _regionKind(node, mask: str) -> tuple[str, Any]:
+    if node is None:
+        if mask not in _KIND_OF_MASK:
+            raise InputError(f"Unknown mask '{mask}'; choose 'auto' or 'none', or give a segmentation node.")
+        return _KIND_OF_MASK[mask], None
+    for className, kind in (
+        ("vtkMRMLSegmentationNode", "segments"), ("vtkMRMLMarkupsClosedCurveNode", "curve"),
+        ("vtkMRMLLabelMapVolumeNode", "labels"),
+    ):
+        if _node(node).IsA(className):
+            return kind, node
+    raise InputError(f"'{node.GetName()}' is no region; give a segmentation, a closed curve or a label volume.")
+
+
+def _processEvents() -> None:
+    """Let the window breathe, where there is one."""
+    application = getattr(slicer, "app", None)
+    if application is not None:
+        application.processEvents()
+
+
+def _mapsOf(handle: RunHandle) -> dict[str, dict[str, Any]]:
+    if handle.state == CANCELLED:
+        raise Cancelled("The run was cancelled; nothing was added to the scene.")
+    if handle.state == FAILED:
+        raise (RuntimeError if handle.isOurFault else InputError)(handle.sentence)
+    return {run.estimator: _withStatus(run) for run in handle.runs}
+
+
+def _withStatus(run: Run) -> dict[str, Any]:
+    return dict(run.maps) if run.status is None else {**run.maps, STATUS: run.status}
