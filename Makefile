@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark lint cmake-lists system-libraries clean
+.PHONY: help demo test benchmark screenshots lint cmake-lists system-libraries clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,9 @@ benchmark: $(VENV)/installed ## accuracy and time of every estimator
 	  [ -f "$$file" ] || { echo "Testing/benchmarks holds no benchmark."; break; }; \
 	  echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; \
 	done
+
+screenshots: $(VENV)/installed system-libraries ## pictures of the panel for the README, in Resources/Screenshots
+	@$(BIN)/python Testing/slicer/IVIMScreenshots.py Resources/Screenshots
 
 lint: $(VENV)/installed-lint ## style of the code
 	@$(BIN)/python -m ruff check .

@@ -83,11 +83,12 @@ class IVIMMappingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class IVIMMappingLogic(ScriptedLoadableModuleLogic):
-    """Everything the panel does, for Python scripts: see `IVIMMappingLib.MappingLogic` for each method.
+    """Everything the panel does, for Python scripts; the methods are described in `IVIMMappingLib.MappingLogic`.
 
     Example::
 
-        maps = slicer.modules.ivimmapping.widgetRepresentation().self().logic.process(dwiNode, estimator="nlls")
+        from IVIMMapping import IVIMMappingLogic
+        maps = IVIMMappingLogic().process(slicer.util.getNode("DWI"), estimator="nlls")
     """
 
     def __init__(self):
@@ -102,8 +103,32 @@ class IVIMMappingLogic(ScriptedLoadableModuleLogic):
         return MappingParameterNode(super().getParameterNode())
 
     def process(self, dwiNode, estimator="posterior", segmentationNode=None, bvalues=None, wait=True, **choices):
-        """Fit a series; see `MappingLogic.process`."""
+        """Fit a series: map nodes by key, or with `wait=False` a handle; see `MappingLogic.process`."""
         return self.mapping.process(dwiNode, estimator, segmentationNode, bvalues, wait, **choices)
+
+    def importSeries(self, path, bval=None, series=None):
+        """Load a file or a folder of DICOM: sequence node, the volume that shows it, what was decided."""
+        return self.mapping.importSeries(path, bval, series)
+
+    def runs(self):
+        """Return the runs of the scene, the newest first."""
+        return self.mapping.runs()
+
+    def statistics(self, run=None):
+        """Return the statistics of a run, the newest if None: one row per region and map, in stored units."""
+        return self.mapping.statistics(run)
+
+    def exportMaps(self, folder, run=None, fileFormat="nii.gz"):
+        """Write the maps of a run, the newest if None, into a folder."""
+        return self.mapping.exportMaps(folder, run, fileFormat)
+
+    def exportStatistics(self, path, runs=None):
+        """Write the statistics of runs, of all if None, as one CSV file."""
+        return self.mapping.exportStatistics(path, runs)
+
+    def exportScene(self, path):
+        """Write the whole scene as .mrb."""
+        return self.mapping.exportScene(path)
 
 
 class IVIMMappingTest(ScriptedLoadableModuleTest):

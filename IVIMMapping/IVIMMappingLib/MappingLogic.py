@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from ivimcore.estimators import DEFAULT
 from ivimcore.jobs.job import Request
 
 from .MapDescription import STATUS
+from .MapExport import exportMaps, exportScene, exportStatistics
 from .RegionChoice import Region, chooseRegion
 from .RunHandle import CANCELLED, FAILED, RunHandle
 from .RunPlan import planRun
-from .Runs import Run
+from .Runs import Run, runsOf
+from .SeriesImport import importSeries
 from .SeriesReader import SeriesInScene, readSeries
+from .StatisticsTable import rowsOfTable
 
 _KIND_OF_MASK = {"auto": "body", "none": "whole"}
 
@@ -96,6 +100,45 @@ class MappingLogic:
         return RunHandle(
             planRun(self.scene, series, bvalues, used, average, region, requests, name, settings, regionNode)
         )
+
+
+    # --- before and after a fit --------------------------------------------------------------------------------
+
+    def importSeries(self, path: str | Path, bval: str | Path | None = None, series: str | None = None) -> tuple:
+        """Load a 4D NIfTI (with its .bval beside it, or `bval`), a NRRD or a folder of DICOM into the scene.
+
+        `series` says which of several DICOM series: "8", or "17,18" for some that belong together. Returns the sequence
+        node, the volume node that shows it, and what was decided while reading. Raises InputError if it cannot be read.
+        """
+        return importSeries(self.scene, self.applicationLogic, path, bval, series)
+
+    def runs(self) -> list[Run]:
+        """Return the runs of the scene, the newest first; each has `maps` and `provenance`."""
+        return runsOf(self.scene)
+
+    def statistics(self, run: Run | None = None) -> list[dict[str, Any]]:
+        """Return the statistics of a run, the newest if None: one row per region and map, in the unit of its 'unit'."""
+        table = self._run(run).statistics
+        return [] if table is None else rowsOfTable(table)
+
+    def exportMaps(self, folder: str | Path, run: Run | None = None, fileFormat: str = "nii.gz") -> list[Path]:
+        """Write the maps of a run, the newest if None, into a folder, which is made if it is not there."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return exportMaps(self._run(run), folder, fileFormat)
+
+    def exportStatistics(self, path: str | Path, runs: Sequence[Run] | None = None) -> list[Path]:
+        """Write the statistics of runs, of all if None, as CSV, and their region numbers beside it."""
+        return exportStatistics(self.runs() if runs is None else runs, path)
+
+    def exportScene(self, path: str | Path) -> Path:
+        """Write the whole scene as .mrb."""
+        return exportScene(self.scene, path)
+
+    def _run(self, run: Run | None) -> Run:
+        runs = [run] if run is not None else self.runs()
+        if not runs:
+            raise InputError("There is no run in the scene; fit a series first.")
+        return runs[0]
 
 
 def _node(node):

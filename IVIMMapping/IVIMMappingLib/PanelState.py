@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ivimcore import Acquisition, InputError
 from ivimcore.estimators import DEFAULT, create
@@ -79,7 +80,7 @@ class PanelState:
     def region(self) -> Region:
         """Work out the chosen region; raises InputError with what is missing."""
         if self.series is None:
-            raise InputError("No series is chosen; choose one in step 1.")
+            raise InputError(_("No series is chosen; choose one in step 1."))
         parameters, node = self.parameters, self.parameters.regionNode
         chosen = (parameters.regionKind, node, tuple(parameters.segmentIds), self.bvalues(), self.used())
         # Worked out once for the table, the expectation and the run: it may take a second in a large series.
@@ -117,20 +118,22 @@ class PanelState:
     def obstacle(self) -> str:
         """Return the sentence that says why the fit cannot begin, or an empty one."""
         if self.series is None:
-            return "Choose a diffusion-weighted series in step 1."
+            return _("Choose a diffusion-weighted series in step 1.")
         b = self.bvalues()
         used = self.used()
         if not used.any():
-            return "No image is used; tick at least the images of four different b-values in step 1."
+            return _("No image is used; tick at least the images of four different b-values in step 1.")
         if not np.isfinite(b[used]).all():
             count = np.count_nonzero(~np.isfinite(b[used]))
-            return f"{count} of the images used have no b-value; type, paste or load them in step 1."
+            return _("{count} of the images used have no b-value; type, paste or load them in step 1.").format(
+                count=count
+            )
         if (b[used] < 0).any():
-            return "A b-value is negative; correct it in step 1."
+            return _("A b-value is negative; correct it in step 1.")
         if not self.parameters.estimators:
-            return "Tick at least one estimator in step 3."
+            return _("Tick at least one estimator in step 3.")
         if self.parameters.regionKind in ("segments", "curve", "labels") and self.parameters.regionNode is None:
-            return "Choose the segmentation, curve or label volume of the region in step 2."
+            return _("Choose the segmentation, curve or label volume of the region in step 2.")
         try:
             acquisition = self.acquisition()
             for request in self.requests():

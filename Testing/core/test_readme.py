@@ -23,7 +23,7 @@ def test_the_python_example_runs_as_printed(tmp_path, monkeypatch):
     write_images(series.signal, series.geometry, tmp_path / "dwi.nii.gz")
     (tmp_path / "dwi.bval").write_text(" ".join(f"{b:g}" for b in series.acquisition.bvalues))
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (example,) = [text for text in re.findall(r"```python\n(.*?)```", README, re.S) if "slicer" not in text]
     names: dict = {}
     exec(compile(example, "README.md", "exec"), names)
     assert np.isfinite(names["result"].maps["D"]).any()
@@ -36,7 +36,7 @@ def test_every_argument_in_the_readme_exists(capsys):
             parser().parse_args([command, "--help"])
         known |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
-    assert mentioned <= known, mentioned - known
+    assert mentioned <= known | {"--additional-module-paths"}, mentioned - known  # that one is Slicer's
 
 
 def test_every_estimator_stands_in_the_readme_and_no_other():
@@ -45,5 +45,5 @@ def test_every_estimator_stands_in_the_readme_and_no_other():
 
 
 def test_every_picture_and_file_that_the_readme_links_to_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\(([^)#]+)\)", README):  # links into the page itself begin with '#'
         assert (ROOT / target).is_file(), target
