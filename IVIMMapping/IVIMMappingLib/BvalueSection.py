@@ -130,7 +130,7 @@ class BvalueSection:
         self._rows = [] if table is None else table.rows(bool(ui.perImageCheckBox.checked))
         self._updating = True
         fillTable(
-            ui.bvalueTable, (_("Use"), _("b [s/mm²]"), _("Images"), _("Numbers")),
+            ui.bvalueTable, (_("Use"), _("b [s/mm²]"), _("Images"), _("Image numbers")),
             [self._cells(row) for row in self._rows],
             (
                 _("Only images that are used are fitted"), _("Double click to correct a b-value"),

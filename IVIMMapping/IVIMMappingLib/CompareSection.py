@@ -13,6 +13,7 @@ from .ActiveRun import activeMap, activeRun
 from .MapComparison import createDifference, scatterSample
 from .MapDescription import describeMap
 from .MapHiding import shownNode
+from .PanelLabels import showText
 from .PanelState import PanelState
 from .ResultLayout import ResultLayout, panelOfMap, usualComposites
 from .Runs import Run, runsOf
@@ -105,7 +106,7 @@ class CompareSection:
         box.setEnabled(bool(self._runs))
         self.ui.compareModeComboBox.setEnabled(bool(self._runs))
         missing = _("Tick several estimators, or run another one; then two runs can be compared.")
-        self.ui.compareLabel.setText("" if self._runs else missing)
+        showText(self.ui.compareLabel, "" if self._runs else missing)
 
     def _setMode(self, mode: str) -> None:
         self._updating = True
@@ -159,23 +160,24 @@ class CompareSection:
         self.state.parameters.compareMode = mode
         run, other = activeRun(self.state), self._other()
         key = activeMap(self.state, run)
-        self.ui.compareLabel.setText("")
+        showText(self.ui.compareLabel, "")
         if mode == "none" or run is None or other is None or key is None:
             return
         if key not in other.maps:
-            self.ui.compareLabel.setText(
+            showText(
+                self.ui.compareLabel,
                 _("{run} has no map of {symbol}; choose another map or another run.").format(
                     run=other.name, symbol=describeMap(key).symbol
                 )
             )
             return
         try:
-            self.ui.compareLabel.setText(self._agreement(run, other, key, mode == "scatter"))
+            showText(self.ui.compareLabel, self._agreement(run, other, key, mode == "scatter"))
             {"side": self._sideBySide, "blink": self._beginBlinking, "difference": self._showDifference}.get(
                 mode, lambda *_: None
             )(run, other, key)
         except InputError as fault:
-            self.ui.compareLabel.setText(str(fault))
+            showText(self.ui.compareLabel, str(fault))
 
     def _agreement(self, run: Run, other: Run, key: str, isPlotted: bool) -> str:
         """Return n, bias, SD and correlation over all voxels with both values; draw a sample of them if asked."""
@@ -237,7 +239,7 @@ class CompareSection:
                 shown = ids[1 - ids.index(composite.GetForegroundVolumeID())]
                 composite.SetForegroundVolumeID(shown)
         name = self._names[ids.index(shown)]
-        self.ui.compareLabel.setText(f"{self._text}\n" + _("Now: {name}").format(name=name))
+        showText(self.ui.compareLabel, f"{self._text}\n" + _("Now: {name}").format(name=name))
 
     def _showDifference(self, run: Run, other: Run, key: str) -> None:
         self._difference = createDifference(slicer.mrmlScene, run, other, key)

@@ -15,6 +15,7 @@ from .CurveFiles import CURVE_FILES, saveCurves
 from .CurvePlot import CurvePlot
 from .FileChoice import saveFile
 from .LivePreview import LivePreview
+from .PanelLabels import showText
 from .PanelState import PanelState
 from .PinMarks import PinMarks
 from .Pins import Pins
@@ -55,6 +56,7 @@ class CurveSection:
         )
         assert all(answer is not False for answer in connected)
         ui.previewTable.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        state.seriesChanged.connect(self.curves.findRun)  # else the stored fit of the series before would stay
         for announcement in (state.seriesChanged, state.signalChanged, state.estimatorsChanged):
             announcement.connect(self._onSignal)
         state.regionChanged.connect(self._onRegion)
@@ -110,7 +112,7 @@ class CurveSection:
         if state.parameters is None:
             return
         curves = self.curves.all()
-        self.ui.cursorLabel.setText(self.curves.where())
+        showText(self.ui.cursorLabel, self.curves.where())
         self.ui.pinButton.setEnabled(bool(curves))
         if state.series is None:
             self.plot.clear()

@@ -16,6 +16,7 @@ from ivimcore.physics.presets import PRESETS, preset
 
 from .MappingParameterNode import optionsOf
 from .OptionForm import OptionForm
+from .PanelLabels import showText
 from .PanelState import PanelState
 from .ParameterTableView import ParameterTableView
 from .TorchOffer import isTorchInstalled, needsTorch, offerTorch
@@ -131,8 +132,7 @@ class EstimatorSection:
         organ = self.state.parameters.organ
         hasOrgan = any(option.name == "organ" for option in about.options)
         sentence = self._organSentence(organ, hasOrgan)
-        self.ui.organNotesLabel.setText(sentence)
-        self.ui.organNotesLabel.setVisible(bool(sentence))
+        showText(self.ui.organNotesLabel, sentence)
 
     def _organSentence(self, organ: str, hasOrgan: bool) -> str:
         if organ == "none":

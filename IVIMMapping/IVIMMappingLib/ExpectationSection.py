@@ -12,6 +12,7 @@ from ivimcore import PARAMETERS, InputError
 from ivimcore.reports.expectation import Expectation, expect
 from ivimcore.reports.recommendation import recommend
 
+from .PanelLabels import showText
 from .PanelState import PanelState
 from .TableText import Cell, fillTable
 
@@ -110,8 +111,8 @@ class ExpectationSection:
         header = [_("Parameter"), _("Typical"), _("Expected error"), _("Level")]
         fillTable(self.ui.expectationTable, header, [_cells(line) for line in expected])
         self.ui.expectationTable.setVisible(bool(expected))
-        self.ui.expectationLabel.setText(source)
-        self.ui.recommendLabel.setText(recommendation)
+        showText(self.ui.expectationLabel, source)
+        showText(self.ui.recommendLabel, recommendation)
 
     def _updateSoon(self) -> None:
         self._timer.start(_DELAY)

@@ -59,6 +59,8 @@ class HidingControls:
     def _showLimit(self) -> None:
         key, spin = self.state.parameters.thresholdMap, self.ui.thresholdSpinBox
         isUsed = self._run is not None and key in self._run.maps
+        for widget in (self.ui.thresholdValueLabel, spin):
+            widget.setVisible(isUsed)
         spin.setEnabled(isUsed)
         spin.setSuffix(f" {describeMap(key).parameter.display_unit}" if isUsed else "")
         spin.setValue(self.state.parameters.thresholdValue)

@@ -8,10 +8,12 @@ from .CompareSection import CompareSection
 from .CurveSection import CurveSection
 from .EstimatorSection import EstimatorSection
 from .ExpectationSection import ExpectationSection
+from .PanelLabels import showMessage
 from .PanelState import PanelState
 from .RegionSection import RegionSection
 from .ResultSection import ResultSection
 from .RunSection import RunSection
+from .SectionFolding import SectionFolding
 from .SeriesSection import SeriesSection
 
 
@@ -41,9 +43,10 @@ class MappingPanel:
         self.command = CommandSection(ui, self.state)
         self.results = ResultSection(ui, self.state)
         self.compare = CompareSection(ui, self.state)
+        self.folding = SectionFolding(ui, self.state)
         self.sections = (
             self.series, self.bvalues, self.region, self.estimators, self.expectation, self.curve, self.run,
-            self.command, self.results, self.compare,
+            self.command, self.results, self.compare, self.folding,
         )
 
     def attach(self) -> None:
@@ -91,9 +94,7 @@ class MappingPanel:
             section.close()
 
     def _showMessage(self, sentence: str, level: str) -> None:
-        self.ui.messageFrame.setVisible(bool(sentence))
-        self.ui.messageLabel.setText(sentence)
-        self.ui.messageLabel.setProperty("level", level)
+        showMessage(self.ui.messageFrame, self.ui.messageLabel, sentence, level)
 
     def _onDismiss(self, checked: bool = False) -> None:
         self.state.say("")

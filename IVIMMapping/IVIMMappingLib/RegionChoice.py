@@ -145,7 +145,7 @@ def _labelName(node, value: int) -> str:
 
 def _size(series: SeriesInScene, mask: np.ndarray) -> str:
     count = int(np.count_nonzero(mask))
-    voxels = "1 voxel" if count == 1 else f"{count} voxels"
+    voxels = "1 voxel" if count == 1 else f"{count:,} voxels".replace(",", " ")
     volume = count * series.geometry.voxel_volume
     return f"{voxels}, {volume:.0f} mL" if volume >= 100 else f"{voxels}, {volume:.3g} mL"
 

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from ivimcore.errors import InputError
 
 from .MappingParameterNode import REGION_KINDS
+from .PanelLabels import showText
 from .PanelState import PanelState
 from .RegionSegments import regionColor
 
@@ -124,7 +125,7 @@ class RegionSection:
         if self.state.parameters is None:
             return
         if self.state.series is None:
-            self.ui.regionNotesLabel.setText("")
+            showText(self.ui.regionNotesLabel, "")
         else:
             self._timer.start()
 
@@ -135,9 +136,9 @@ class RegionSection:
         try:
             region = state.region()
         except InputError as fault:
-            self.ui.regionNotesLabel.setText(str(fault))
+            showText(self.ui.regionNotesLabel, str(fault))
             return
-        self.ui.regionNotesLabel.setText(" ".join((region.sentence, *region.notes)))
+        showText(self.ui.regionNotesLabel, " ".join((region.sentence, *region.notes)))
 
     # --- what a person changed ---------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from .HidingControls import HidingControls
 from .MapDescription import describeMap
 from .MapDisplay import setAutomaticWindow
 from .MapHiding import shownNode
+from .PanelLabels import showText
 from .PanelState import PanelState
 from .ProbeValues import statusSentence, valuesAt
 from .ResultLayout import ResultLayout, keysOfLayout, ownComposites, panelsOfRun, showInUsualViews, usualComposites
@@ -52,6 +53,7 @@ class ResultSection:
         ui.opacitySlider.connect("valueChanged(double)", self._onOpacity)
         ui.layoutButton.connect("clicked(bool)", self._onLayout)
         ui.returnLayoutButton.connect("clicked(bool)", self._onReturn)
+        ui.uncertaintyCheckBox.connect("toggled(bool)", self._onUncertainty)
         ui.copyStatisticsButton.connect("clicked(bool)", self._onCopy)
         state.runsChanged.connect(self._onRunsChanged)
         state.cursorMoved.connect(self._showVoxel)
@@ -138,22 +140,27 @@ class ResultSection:
             maps.setCurrentIndex(maps.findData(key))
         self._hiding.fill(run)
         self._updating = False
-        showStatistics(self.ui.statisticsTable, run.statistics if run is not None else None)
+        self._showStatistics()
         showRegionNumbers(self.ui.regionNumbersTable, run.regionNumbers if run is not None else None)
         self._showNotes()
         self._showVoxel()
 
+    def _showStatistics(self) -> None:
+        node = self.run.statistics if self.run is not None else None
+        box = self.ui.uncertaintyCheckBox
+        box.setVisible(showStatistics(self.ui.statisticsTable, node, bool(box.checked)))
+
     def _showNotes(self) -> None:
         run = self.run
         text = "" if run is None else sentenceOfRun(run)
-        self.ui.runNotesLabel.setText("\n".join(part for part in (self._restored, text) if part))
+        showText(self.ui.runNotesLabel, "\n".join(part for part in (self._restored, text) if part))
 
     def _showVoxel(self) -> None:
         if self.state.parameters is None:
             return
         run, cursor = self.run, self.state.cursor
         if run is None or cursor is None:
-            self.ui.voxelLabel.setText("")
+            showText(self.ui.voxelLabel, "")
             return
         values = valuesAt(run, cursor)
         keys = [key for key in (*PARAMETERS, self.state.parameters.activeMap) if key in values]
@@ -164,8 +171,7 @@ class ResultSection:
         text = "; ".join(known)
         if not known or any(not math.isfinite(values[key][0]) for key in keys):
             text = f"{text}. {sentence}" if text else sentence
-        self.ui.voxelLabel.setText(text)
-        self.ui.voxelLabel.setVisible(bool(text))
+        showText(self.ui.voxelLabel, text)
 
     # --- showing -----------------------------------------------------------------------------------------------
 
@@ -263,6 +269,10 @@ class ResultSection:
     def _onReturn(self, checked=False):
         self.layout.back()
         self.ui.returnLayoutButton.setEnabled(False)
+
+    def _onUncertainty(self, checked=False):
+        if self.state.parameters is not None:
+            self._showStatistics()
 
     def _onCopy(self, checked=False):
         copyText(tableText(self.ui.statisticsTable) + "\n" + tableText(self.ui.regionNumbersTable))

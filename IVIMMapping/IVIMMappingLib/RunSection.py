@@ -14,6 +14,7 @@ from ivimcore.estimators import create
 from ivimcore.jobs.expectedtime import expected_seconds
 
 from .MappingParameterNode import optionsOf
+from .PanelLabels import showText
 from .PanelState import PanelState
 
 RATES = "IVIMMapping/rates"
@@ -50,7 +51,7 @@ class RunSection:
             self._abandoned.append(self._handle)
             self._handle = None
         self.ui.progressBar.setVisible(self._handle is not None)
-        self.ui.progressLabel.setText("")
+        showText(self.ui.progressLabel, "")
         self.ui.logText.setPlainText("")
         self._onChoices()
 
@@ -89,7 +90,7 @@ class RunSection:
         button.setEnabled(not obstacle)
         button.setToolTip(obstacle or _("Fit the ticked estimators in the background (Slicer stays usable)"))
         if obstacle:
-            self.ui.expectedTimeLabel.setText(obstacle)
+            showText(self.ui.expectedTimeLabel, obstacle)
 
     def _showExpectedTime(self) -> None:
         if self.state.parameters is None or self._handle is not None:
@@ -105,7 +106,8 @@ class RunSection:
             return
         voxels = int(region.mask.sum())
         requests = self.state.requests()
-        self.ui.expectedTimeLabel.setText(
+        showText(
+            self.ui.expectedTimeLabel,
             _("Expected time: {time} for {voxels} voxels and {estimators}.").format(
                 time=durationText(self._expectedSeconds(voxels)), voxels=f"{voxels:,}".replace(",", " "),
                 estimators=", ".join(request.name for request in requests),
@@ -151,7 +153,7 @@ class RunSection:
         if self._handle is not None:
             self._handle.cancel()
             self.ui.applyButton.setEnabled(False)
-            self.ui.progressLabel.setText(_("Ending the run…"))
+            showText(self.ui.progressLabel, _("Ending the run…"))
             return
         obstacle = self.state.obstacle()
         if obstacle:
@@ -203,7 +205,7 @@ class RunSection:
     def _showProgress(self, handle) -> None:
         self.ui.progressBar.setValue(round(1000 * handle.fraction))
         left = "" if handle.secondsLeft is None else _(", {time} left").format(time=durationText(handle.secondsLeft))
-        self.ui.progressLabel.setText(f"{handle.statusText}{left}")
+        showText(self.ui.progressLabel, f"{handle.statusText}{left}")
         shown = "\n".join(handle.log)
         if self.ui.logText.toPlainText() != shown:
             self.ui.logText.setPlainText(shown)
@@ -220,22 +222,25 @@ class RunSection:
             self._rememberRates(handle)
             if handle.runs and self.state.parameters is not None:
                 self.state.parameters.activeRun = handle.runs[0].key
-            self.ui.progressLabel.setText(
+            showText(
+                self.ui.progressLabel,
                 _("Done in {time}: {runs}.").format(
                     time=durationText(handle.seconds), runs=", ".join(run.name for run in handle.runs)
                 )
             )
             if handle.notes:
-                self.ui.progressLabel.setText(
-                    self.ui.progressLabel.text + " " + _("What was decided on the way stands in the log.")
+                showText(
+                    self.ui.progressLabel,
+                    self.ui.progressLabel.text + " " + _("What was decided on the way stands in the log."),
                 )
             self.state.runsChanged()
         elif handle.state == "cancelled":
-            self.ui.progressLabel.setText(
+            showText(
+                self.ui.progressLabel,
                 _("Cancelled after {time}; the scene is as before.").format(time=durationText(handle.seconds))
             )
         else:
-            self.ui.progressLabel.setText(_("The run failed; the scene is as before."))
+            showText(self.ui.progressLabel, _("The run failed; the scene is as before."))
             self.state.say(handle.sentence, "error")
         self.state.run = None
         self.state.runChanged()

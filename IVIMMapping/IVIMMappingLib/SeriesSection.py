@@ -10,6 +10,7 @@ from ivimcore.errors import InputError
 
 from .FileChoice import askText, chooseFolder, openFile
 from .MapDisplay import PARAMETER_ATTRIBUTE
+from .PanelLabels import showText
 from .PanelState import PanelState
 from .PhantomSample import createPhantomSeries
 from .SeriesImport import combineVolumes, importSeries
@@ -150,8 +151,7 @@ class SeriesSection:
     def _describe(self, fault: str, notes: tuple[str, ...]) -> None:
         series = self.state.series
         notes = tuple(dict.fromkeys((*series.notes, *notes))) if series is not None else ()
-        self.ui.seriesNotesLabel.setText("\n".join(notes))
-        self.ui.seriesNotesLabel.setVisible(bool(notes))
+        showText(self.ui.seriesNotesLabel, "\n".join(notes))
         if series is not None:
             fault = _("{count} images of {grid}.").format(
                 count=series.count, grid=series.geometry.describe().partition(", first")[0]

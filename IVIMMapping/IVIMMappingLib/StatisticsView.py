@@ -18,10 +18,11 @@ _STATISTICS = ("median", "mean", "sd", "p5", "p95")
 _DIFFERS = ("#ffe3a3", "#4a3200")
 
 
-def showStatistics(table, node) -> None:
+def showStatistics(table, node, withUncertainty: bool = True) -> bool:
     """Show the statistics of a run, a table node with the columns of `region_statistics`, None for nothing.
 
-    Each line is one map in one region; the unit of its numbers stands with the map.
+    Each line is one map in one region; the unit of its numbers stands with the map. Standard deviations, credible
+    intervals and information are left out without `withUncertainty`. Tells whether the run has such maps.
     """
     header = [
         _("Region"), _("Map [unit]"), _("Median"), _("Mean"), _("SD"), _("5 %"), _("95 %"), _("Voxels"),
@@ -33,9 +34,11 @@ def showStatistics(table, node) -> None:
         _("95 % of the voxels lie below"), _("Voxels that entered"), _("Voxels of the region without a value"),
         _("Voxels in which the signal said something of the parameter, beyond the prior; empty without such a map"),
     ]
-    rows = _rows(node)
+    every = _rows(node)
+    rows = [row for row in every if withUncertainty or not describeMap(str(row["map"])).isUncertainty]
     fillTable(table, header, [_statisticsCells(row) for row in rows], tips)
     table.setVisible(bool(rows))
+    return any(describeMap(str(row["map"])).isUncertainty for row in every)
 
 
 def showRegionNumbers(table, node) -> None:
@@ -85,7 +88,7 @@ def _rows(node) -> list[dict[str, Any]]:
 def _statisticsCells(row: Mapping[str, Any]) -> list[Cell]:
     description = describeMap(str(row["map"]))
     tip = f"{row['region']}: {description.description}"
-    numbers = [numberText(row.get(name), description, 4) for name in _STATISTICS]
+    numbers = [numberText(row.get(name), description) for name in _STATISTICS]
     voxels = _number(row.get("n"))
     missing, informed = (_number(row.get(name)) for name in ("missing_share", "informed_share"))
     return [

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import qt
 
-_MOST_ROWS = 12
+_MOST_ROWS = 16
 """Rows from which on a table scrolls by itself instead of growing."""
+_FOLLOWED = "ivimHeightFollowsScrollBar"
+"""Property of a table whose scroll bar is followed already."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,32 @@ def fillTable(table, header: Sequence[str], rows: Sequence[Sequence[Cell | str]]
 
 
 def fitTable(table) -> None:
-    """Make columns as wide as their text, and the table as high as its rows, so that the panel scrolls as a whole."""
+    """Make columns as wide as their text, and the table as high as its rows, so that the panel scrolls as a whole.
+
+    The last column takes the width that is left; room for a scroll bar is made only while there is one.
+    """
     table.verticalHeader().setVisible(False)
+    table.horizontalHeader().setStretchLastSection(True)
     table.resizeColumnsToContents()
     table.resizeRowsToContents()
+    if not table.property(_FOLLOWED):
+        table.setProperty(_FOLLOWED, True)
+
+        def onRange(lowest, highest):
+            _fitHeight(table)
+
+        # The bar appears whenever the panel becomes narrower than the columns, long after the table was filled.
+        assert table.horizontalScrollBar().connect("rangeChanged(int,int)", onRange) is not False
+    _fitHeight(table)
+
+
+def _fitHeight(table) -> None:
     rows = min(table.rowCount, _MOST_ROWS)
     height = sum(table.rowHeight(row) for row in range(rows)) + 2 * table.frameWidth
     if not table.horizontalHeader().isHidden():
         height += table.horizontalHeader().sizeHint.height()
-    table.setFixedHeight(height + table.horizontalScrollBar().sizeHint.height())
+    bar = table.horizontalScrollBar()
+    table.setFixedHeight(height + (bar.sizeHint.height() if bar.maximum > bar.minimum else 0))
 
 
 def tableText(table) -> str:

@@ -70,7 +70,7 @@ def main() -> None:
             return longest
 
     outcome = unittest.TextTestRunner(stream=sys.stderr, verbosity=0).run(unittest.TestSuite([Panel()]))
-    for case, reason in outcome.skipped:
+    for _, reason in outcome.skipped:
         print(f"{reason}: nothing was measured.")
     sys.exit(0 if outcome.wasSuccessful() else 1)
 

@@ -61,10 +61,8 @@ class Screenshots(PanelTest):
 
     def _tick(self, name):
         qt = sys.modules["qt"]
-        for row in range(self.ui.estimatorList.count):
-            item = self.ui.estimatorList.item(row)
-            if item.data(qt.Qt.UserRole) == name:
-                item.setCheckState(qt.Qt.Checked)
+        item = self.ui.estimatorList.item(self.panel.estimators.names.index(name))
+        item.setCheckState(qt.Qt.Checked)
         self.process(0.2)
 
     def _lookAtLiver(self):
@@ -94,19 +92,33 @@ class Screenshots(PanelTest):
         """Draw what the layout of all maps shows, view by view."""
         from IVIMMappingLib.ResultLayout import panelsOfRun
         from IVIMMappingLib.Runs import runsOf
-        from IVIMMappingLib.SliceFigure import SliceFigure
+        from IVIMMappingLib.SliceFigure import LEGEND_MANAGER, SEGMENTS_MANAGER, SliceFigure
 
         run = runsOf(slicer.mrmlScene)[-1]
         background = self.panel.state.series.displayNode()
         rows, line = [], []
-        with SliceFigure(slicer.mrmlScene, slicer.app.applicationLogic(), size=(420, 330)) as figure:
+        scene, managers = slicer.mrmlScene, (SEGMENTS_MANAGER, LEGEND_MANAGER)
+        with SliceFigure(scene, slicer.app.applicationLogic(), size=(420, 330), managers=managers) as figure:
             for panel in panelsOfRun(run, background):
+                self._renewLegend(panel.foreground)
                 picture = figure.render(panel.background, panel.foreground, opacity=1.0)
                 line.append(picture)
                 if len(line) == 3:
                     rows.append(np.hstack(line))
                     line = []
         write(np.vstack(rows), self.out / name)
+
+
+    @staticmethod
+    def _renewLegend(node):
+        """Make the legend of a map anew: the manager knows only legends that come after its view."""
+        from IVIMMappingLib.MapDescription import describeMap
+        from IVIMMappingLib.MapDisplay import PARAMETER_ATTRIBUTE, addLegend
+
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node) if node is not None else None
+        if legend is not None:
+            slicer.mrmlScene.RemoveNode(legend)
+            addLegend(node, describeMap(node.GetAttribute(PARAMETER_ATTRIBUTE)))
 
 
 def write(pixels, path):

@@ -39,7 +39,8 @@ class ReadmeTestCase(PanelTest):
 
     def test_the_keys_of_the_readme_are_those_of_the_panel(self):
         keys = set(re.findall(r"(?:Ctrl\+)?Shift\+\w+", README.partition("| key (while")[2].partition("\n\n")[0]))
-        sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "IVIMMapping/IVIMMappingLib").glob("*.py"))
+        library = ROOT / "IVIMMapping" / "IVIMMappingLib"
+        sources = "".join(path.read_text(encoding="utf-8") for path in library.glob("*.py"))
         used = set(re.findall(r"\"((?:Ctrl\+)?Shift\+\w+)\"", sources))
         self.assertEqual(keys, used)
 
