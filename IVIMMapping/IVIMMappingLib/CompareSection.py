@@ -16,7 +16,7 @@ from .MapHiding import shownNode
 from .PanelLabels import showText
 from .PanelState import PanelState
 from .ResultLayout import PAIR, ResultLayout, panelOfMap, usualComposites
-from .Runs import Run, runsOf
+from .Runs import Run, removeNodes, runsOf
 from .ScatterPlot import ScatterPlot
 from .TableText import narrow
 
@@ -263,7 +263,7 @@ class CompareSection:
         difference, self._difference = self._difference, None
         if difference is not None and slicer.mrmlScene.IsNodePresent(difference):
             self._showOwn(difference)
-            slicer.mrmlScene.RemoveNode(difference)
+            removeNodes(slicer.mrmlScene, [difference])
 
     def _stopBlinking(self) -> None:
         if self._blink.isActive():
