@@ -46,7 +46,8 @@ class Network(VoxelwiseEstimator):
         "(aleatoric); slower.",
     )
     sigma: float | str = option(
-        "number", "auto", "Noise of each complex channel: a number; 'auto' takes that of the series, else estimates it.",
+        "number", "auto",
+        "Noise of each complex channel: a number; 'auto' takes that of the series, else estimates it.",
         "signal units", choices=("auto",), lower=1e-300,
     )
 
@@ -132,8 +133,8 @@ class Network(VoxelwiseEstimator):
             said.append(f"In {100 * outside:.0f} % of the voxels the SNR is far from that of the training ({trained}).")
         if unseen > TOLD_FROM:
             said.append(
-                f"{100 * unseen:.0f} % of the voxels are unlike everything in the training of '{self.card.id}': look at "
-                "the map 'novelty', or use 'posterior'."
+                f"{100 * unseen:.0f} % of the voxels are unlike everything in the training of '{self.card.id}': "
+                "look at the map 'novelty', or use 'posterior'."
             )
         return said
 
@@ -165,7 +166,7 @@ class AnyProtocolNetwork(Network):
     """A network that takes any list of b-values, with the posterior of every voxel."""
 
     interval: float = option(
-        "number", 0.0, "Probability inside the credible intervals that are written as maps; 0 writes none (faster).", "1",
+        "number", 0.0, "Probability inside the credible intervals that are written as maps; 0 writes none.", "1",
         lower=0.0, upper=0.999,
     )
 

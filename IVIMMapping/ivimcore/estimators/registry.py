@@ -23,6 +23,8 @@ class Description:
     references: tuple[str, ...]
     parameters: tuple[str, ...]
     options: tuple[Option, ...]
+    card: dict[str, Any] | None = None
+    """What the card of a trained model says; None for an estimator that is written, not trained."""
 
 
 def register(estimator: type[Estimator]) -> type[Estimator]:
@@ -73,7 +75,7 @@ def describe(name: str) -> Description:
     estimator = _class(name)
     return Description(
         estimator.name, estimator.title, estimator.description, estimator.references, estimator.parameters,
-        estimator.options(),
+        estimator.options(), getattr(getattr(estimator, "card", None), "content", None),
     )
 
 

@@ -78,7 +78,8 @@ class AnyProtocol(nn.Module):
         nn.init.normal_(self.write.weight, std=0.02)
         self.first = nn.Linear(context, 2 * hidden)
         self.along = nn.Parameter(torch.zeros(hidden))
-        self.weights = nn.ParameterList(nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5) for _ in range(layers - 1))
+        squares = (torch.randn(hidden, hidden) * hidden**-0.5 for _ in range(layers - 1))
+        self.weights = nn.ParameterList(nn.Parameter(square) for square in squares)
         self.film = nn.ModuleList(nn.Linear(context, 2 * hidden) for _ in range(layers - 1))
         for film in (self.first, *self.film):
             nn.init.normal_(film.weight, std=0.01)

@@ -148,10 +148,10 @@ class ModelCard:
                 raise InputError(f"The weights of '{self.id}' lie outside its folder; such a model is not used.")
             size = path.stat().st_size
             if size > LARGEST_WEIGHTS:
-                raise InputError(f"The weights of '{self.id}' have {size} bytes, more than the {LARGEST_WEIGHTS} allowed.")
+                raise InputError(f"The weights of '{self.id}' have {size} bytes; at most {LARGEST_WEIGHTS} are read.")
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"The weights of '{self.id}' cannot be read ({error.strerror}); get the model again.") from None
+            raise InputError(f"The weights of '{self.id}' cannot be read ({error.strerror}); get it again.") from None
         check_safetensors(data, self.id)
         digest = hashlib.sha256(data).hexdigest()
         if digest != about["sha256"]:
@@ -272,7 +272,7 @@ def check_safetensors(data: bytes, name: str) -> dict[str, Any]:
         for key, entry in entries.items():
             begin, end = entry["data_offsets"]
             shape = entry["shape"]
-            if not all(isinstance(n, int) and 0 <= n for n in (*shape, begin, end)):
+            if not all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end)):
                 raise wrong(f"the shape of '{key[:40]}' is impossible")
             if math.prod(shape) * _SIZES[entry["dtype"]] != end - begin:
                 raise wrong(f"the size of '{key[:40]}' differs from its shape")

@@ -13,7 +13,7 @@ from .protocolfeatures import unit_signal
 
 Tensor = torch.Tensor
 MEAN_COUNTS = 1.5
-"""Weight of the accuracy of the posterior mean beside the likelihood of the whole posterior, which implies it slowly."""
+"""Weight of the accuracy of the posterior mean beside the likelihood of the posterior, which implies it slowly."""
 
 
 def signals_of(parameters: Tensor, b: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def hybrid_mse(parameters: Tensor, truth: Tensor, label: Tensor, weight: Tensor,
 
 
 def rician_loss(parameters: Tensor, signal: Tensor, b: Tensor, sigma: Tensor) -> Tensor:
-    """Return the mean negative logarithm of the Rician likelihood of signals (v, n), without what parameters leave alone.
+    """Return the mean negative log of the Rician likelihood of signals (v, n), without what parameters leave alone.
 
     Arguments: `sigma` (v, 1) in units of the signal.
     """
@@ -54,8 +54,8 @@ def gaussian_loss(parameters: Tensor, signal: Tensor, b: Tensor, sigma: Tensor) 
 def posterior_loss(mixture: Mixture, share: Tensor, importance: Tensor) -> Tensor:
     """Return the negative log likelihood of the truth plus the log of the error of the posterior mean, a group each.
 
-    Arguments: `mixture` and `share` (g, v, 3) of g protocols; `importance` (g, v). The logarithm gives every protocol and
-    noise level the same say, whether its errors are large or small.
+    Arguments: `mixture` and `share` (g, v, 3) of g protocols; `importance` (g, v). The logarithm gives every protocol
+    and noise level the same say, whether its errors are large or small.
     """
     likelihood = (mixture.log_density(to_scores(share)) * importance).mean()
     error = ((mixture.share_mean() - share).square() * importance[..., None]).mean(1)

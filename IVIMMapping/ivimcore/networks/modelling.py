@@ -109,7 +109,9 @@ def _device(name: str) -> str:
     return torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {platform.machine()}"
 
 
-def _write(recipe: Recipe, folder: Path, members: list[dict[str, Any]], about: dict[str, Any], measured: Any) -> ModelCard:
+def _write(
+    recipe: Recipe, folder: Path, members: list[dict[str, Any]], about: dict[str, Any], measured: Any
+) -> ModelCard:
     content = {key: value for key, value in recipe.content.items() if key != "training"}
     data = weights_of(members)
     try:
@@ -117,7 +119,7 @@ def _write(recipe: Recipe, folder: Path, members: list[dict[str, Any]], about: d
         temporary.write_bytes(data)
         os.replace(temporary, folder / WEIGHTS)
     except OSError as error:
-        raise InputError(f"The weights cannot be written into {folder} ({error.strerror}); make room and resume.") from None
+        raise InputError(f"The weights cannot be written to {folder} ({error.strerror}); make room, resume.") from None
     content = {"schema": SCHEMA, "licence": "Apache-2.0", "references": [], **content, "members": len(members)}
     content["training"] = about
     content["weights"] = {"file": WEIGHTS, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

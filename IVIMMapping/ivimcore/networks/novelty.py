@@ -1,4 +1,4 @@
-"""How far a voxel lies from everything that the training covered: the length of its signal in units of the spread there.
+"""How far a voxel lies from everything that the training covered, in units of the spread there.
 
 The squared Mahalanobis distance of a normalised signal from the signals of training, divided by the number of b-values,
 is about 1 for a voxel like those of training; noise is part of the spread. It grows with residuals beyond the noise

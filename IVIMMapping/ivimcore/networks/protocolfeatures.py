@@ -1,4 +1,4 @@
-"""What a protocol can tell at a noise level: the best linear estimates of physical quantities, written down, not learned.
+"""What a protocol can tell at a noise level: the best linear estimates of physical quantities, not learned.
 
 For a list of b-values, weights (images averaged) and a noise level, the mean and the covariance of the normalised
 signals over the prior follow from a few hundred reference tissues. From these the best linear estimator (Wiener) of any
@@ -36,7 +36,8 @@ def quantities(tissue: Tensor, share: Tensor) -> Tensor:
     columns = [
         u, v, w, u * v, u * w, v * w, u**2, v**2, w**2, u * v * w, v**2 * w, v * w**2, torch.log(D), torch.log(Dstar),
         v * torch.log(D), v * torch.log(Dstar), torch.sqrt(f), torch.sqrt(f) * w,
-        *((1 - f) * torch.exp(-b * D) for b in (300.0, 1000.0)), *(f * torch.exp(-b * Dstar) for b in (10.0, 30.0, 100.0)),
+        *((1 - f) * torch.exp(-b * D) for b in (300.0, 1000.0)),
+        *(f * torch.exp(-b * Dstar) for b in (10.0, 30.0, 100.0)),
     ]  # fmt: skip
     table = torch.stack(columns, -1)
     return (table - table.mean(0)) / table.std(0)

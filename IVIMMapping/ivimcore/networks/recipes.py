@@ -21,15 +21,15 @@ from .cards import ID, KEYS, KINDS, LARGEST_CARD, NORMALISATIONS
 from .zoo import bundled_folder
 
 LABELS = ("signals", "truth", "mle_rician", "mle_gaussian", "hybrid", "rician", "gaussian", "posterior")
-"""What a network is compared with: measured signals, true parameters, maximum-likelihood labels (Rician, Gaussian), both
-(hybrid), the likelihood of the measured signals, or, for `anyprotocol`, the posterior."""
+"""What a network is compared with: measured signals, true parameters, maximum-likelihood labels (Rician, Gaussian),
+both (hybrid), the likelihood of the measured signals, or, for `anyprotocol`, the posterior."""
 DEFAULTS: dict[str, Any] = {
     "steps": 20000, "batch": 128, "rate": 1e-4, "schedule": "constant", "warmup": 0, "decay": 0.0, "clip": 0.0,
     "pool": 0, "validation": 0.1, "every": 500, "patience": 0, "keep": "last", "seed": 1, "members": 1, "groups": 16,
     "amp": False,
 }
-"""Entries of `training`. `batch` voxels a step (for `anyprotocol` in each of `groups` protocols); `schedule` constant or
-cosine; `pool` simulated voxels that are used again and again, 0 draws fresh ones; `every` steps a validation; `patience`
+"""Entries of `training`. `batch` voxels a step (for `anyprotocol` in each of `groups` protocols); `schedule` constant
+or cosine; `pool` simulated voxels used again and again, 0 draws fresh ones; `every` steps a validation; `patience`
 validations without progress that end the training, 0 trains to the end; `keep` best or last; `members` trainings."""
 
 
@@ -72,6 +72,8 @@ class Recipe:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"The recipe '{path.name}' is not valid JSON ({error}); correct it.") from None
+        if isinstance(content, dict) and content.get("noise", {}).get("snr") == "measured":
+            return cls(content, path.parent)  # checked when the series is known
         return cls(checked(content), path.parent)
 
 
@@ -132,6 +134,8 @@ def _range(pair: Any, key: str, wrong: Any, largest: float = 1.0, equal: bool = 
 
 
 def _snr(value: Any, wrong: Any) -> list[float]:
+    if value == "measured":
+        raise wrong("the SNR is to be measured, which needs a series to train on")
     pair = [value, value] if isinstance(value, int | float) else value
     try:
         low, high = (float(x) for x in pair)

@@ -65,7 +65,9 @@ class FixedProtocolRunner:
     `unit` of the series [signal units] for cards normalised by "series"; `ensemble` takes all members and gives errors.
     """
 
-    def __init__(self, card: ModelCard, counts: Array, count: int, sigma: float | None, unit: float, ensemble: bool) -> None:
+    def __init__(
+        self, card: ModelCard, counts: Array, count: int, sigma: float | None, unit: float, ensemble: bool
+    ) -> None:
         self.card, self.count, self.sigma, self.unit, self.ensemble = card, count, sigma, unit, ensemble
         self.b = torch.tensor(card.bvalues, dtype=torch.float32)
         self.weight = torch.tensor(counts, dtype=torch.float32)
@@ -117,7 +119,7 @@ class FixedProtocolRunner:
         return float(((snr < low / 1.5) | (snr > high * 1.5)).float().mean())
 
     def _aleatoric(self, x: Tensor, unit: Tensor) -> Tensor:
-        """Propagate the noise through the network by central differences: the spread (v, 4) of a repeated measurement."""
+        """Propagate the noise through the network by central differences: spread (v, 4) of a repeated measurement."""
         snr = self.card.snr[0] if self.sigma is None else unit / self.sigma
         variance = torch.zeros(len(x), 4)
         for image in range(x.shape[1]):
@@ -135,7 +137,7 @@ class FixedProtocolRunner:
 class AnyProtocolRunner:
     """Runs `anyprotocol` on one acquisition.
 
-    Arguments: `card`; `b`, `counts` (n,) b ascending and images averaged; `count` images in all; `sigma` [signal units];
+    Arguments: `card`; `b`, `counts` (n,) b ascending and images averaged; `count` images; `sigma` [signal units];
     `ensemble` takes all members; `interval` probability of the credible intervals, 0 for none.
     """
 
@@ -181,7 +183,8 @@ class AnyProtocolRunner:
 
     def _group(self, group: int, inputs: Tensor, into: Tensor) -> None:
         """Fill the columns of one bin: mean and deviation as shares of the range, and the further numbers."""
-        outputs = [run([(a[group : group + 1], c[group : group + 1]) for a, c in member], inputs) for member in self.written]
+        one = slice(group, group + 1)
+        outputs = [run([(matrix[one], shift[one]) for matrix, shift in member], inputs) for member in self.written]
         mixture = outputs[0]
         if len(outputs) > 1:
             mixture = Mixture(
@@ -198,10 +201,10 @@ class AnyProtocolRunner:
             into[:, 10:13] = mixture.quantile(0.5 + self.interval / 2)[0]
             column = 13
         if self.ensemble:
-            means, variances = zip(*((m[0], s[0] ** 2) for m, s in (part.share_moments() for part in outputs)), strict=True)
-            epistemic = torch.stack(means).var(0, correction=0) if len(means) > 1 else torch.zeros_like(means[0])
-            into[:, column : column + 3] = epistemic.sqrt()
-            into[:, column + 3 : column + 6] = torch.stack(variances).mean(0).sqrt()
+            moments = [member.share_moments() for member in outputs]
+            means, deviations = (torch.stack([pair[i][0] for pair in moments]) for i in (0, 1))
+            into[:, column : column + 3] = means.std(0, correction=0)
+            into[:, column + 3 : column + 6] = deviations.square().mean(0).sqrt()
         matrix, offset, largest = (part[group] for part in self.white)
         into[:, -1] = torch.addmm(offset, inputs[0, :, :-1], matrix).square().sum(1).sqrt() / largest
 

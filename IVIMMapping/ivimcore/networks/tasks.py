@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from .build import build
 from .losses import gaussian_loss, hybrid_mse, parameters_mse, posterior_loss, rician_loss, signals_mse
 from .randomprotocols import random_batch
 from .recipes import Recipe
-from .sampling import KEYS, Simulator, distribution
+from .sampling import FEWEST_VOXELS, KEYS, Simulator, distribution
 
 Tensor = torch.Tensor
 Batch = tuple[Tensor, ...]
@@ -83,7 +82,7 @@ def _widen(tensor: Tensor, images: int, place: int) -> Tensor:
 
 
 def normalised(signal: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """Divide signals (v, n), b ascending, by that at the lowest b ("b0"), or leave them ("series"); return the unit too."""
+    """Divide signals (v, n), b ascending, by that at the lowest b ("b0"), or leave them ("series"); also the unit."""
     unit = signal[:, :1] if kind == "b0" else torch.ones_like(signal[:, :1])
     return signal / unit.clamp(min=SMALLEST_B0), unit
 
@@ -96,25 +95,28 @@ def _one_protocol(recipe: Recipe, seed: int, network: nn.Module, measured: Tenso
     if measured is not None:
         if labels not in ("signals", "rician", "gaussian"):
             raise InputError("A loaded series has no known truth; train on it with the labels 'signals'.")
-        drawn = (measured, torch.zeros(len(measured), 4), torch.full((len(measured), 1), 1 / content["noise"]["snr"][0]))
+        sigma = torch.full((len(measured), 1), 1 / content["noise"]["snr"][0])
+        drawn = (measured, torch.zeros(len(measured), 4), sigma)
         draw = None
     else:
         source = distribution(content["distribution"], ranges, recipe.folder)
         simulator = Simulator(source, b, tuple(content["noise"]["snr"]))
         draw = lambda step, count: _prepared(simulator.draw(generator(seed, step), count), kind)  # noqa: E731
-        # The pool is that of the recipe, not of the member: repeated trainings differ by their start, not by their data.
-        drawn = _prepared(simulator.draw(generator(training["seed"], CHECK_STEP), training["pool"] or CHECK_VOXELS), kind)
+        # The pool is that of the recipe, not of the member: repeated trainings differ by their start, not their data.
+        count = training["pool"] or CHECK_VOXELS
+        drawn = _prepared(simulator.draw(generator(training["seed"], CHECK_STEP), count), kind)
     needs_labels = labels in ("mle_rician", "mle_gaussian", "hybrid")
     if needs_labels and not training["pool"]:
         raise InputError("Maximum-likelihood labels are computed once for a 'pool' of voxels; give its size.")
     if needs_labels:
         drawn = _with_labels(drawn, b, content, "nlls" if labels == "mle_gaussian" else "mle_rician")
-    held_out = max(1, int(training["validation"] * len(drawn[0]))) if (training["pool"] or draw is None) else len(drawn[0])
+    again = bool(training["pool"]) or draw is None
+    held_out = max(1, int(training["validation"] * len(drawn[0]))) if again else len(drawn[0])
     pool = tuple(part[held_out:] for part in drawn)
     check = tuple(part[:held_out] for part in drawn)
 
     def batch(step: int) -> Batch:
-        if draw is not None and not training["pool"]:
+        if not again:
             return draw(step, training["batch"])
         chosen = torch.randint(len(pool[0]), (training["batch"],), generator=generator(seed, step))
         return tuple(part[chosen] for part in pool)
@@ -172,18 +174,13 @@ def _loss(network: nn.Module, content: dict[str, Any], b: Tensor, ranges: dict[s
     return loss
 
 
-def measured_signals(signal: np.ndarray, acquisition: Acquisition, mask: np.ndarray | None, recipe: Recipe) -> Tensor:
-    """Return the normalised voxels (v, n) of a loaded series, for training on itself; see `estimators.neural`."""
-    from ..estimators.nlls import merge_repeats
+def measured_signals(rows: np.ndarray, recipe: Recipe) -> Tensor:
+    """Normalise the voxels (v, n) of a loaded series, b ascending and repeats averaged, for training on themselves.
 
-    inside = signal.reshape(-1, signal.shape[-1]) if mask is None else signal[np.asarray(mask, bool)]
-    b, _, merged, _ = merge_repeats(np.asarray(inside, float), acquisition)
-    wanted = np.array(recipe.content["acquisition"]["bvalues"])
-    if b.shape != wanted.shape or np.abs(b - wanted).max() > 1 + 0.01 * wanted.max():
-        raise InputError("The b-values of the series are not those of the recipe; write those of the series into it.")
-    rows = merged.T
-    good = np.isfinite(rows).all(1) & (rows[:, 0] > 0)
-    unit = np.ones(1) if recipe.content["normalisation"] == "b0" else np.percentile(rows[good, 0], 98)
-    scaled, _ = normalised(torch.tensor(rows[good] / (rows[good, :1] if unit.size and unit[0] == 1 and
-                           recipe.content["normalisation"] == "b0" else unit), dtype=torch.float32), "series")  # fmt: skip
-    return scaled
+    Raises InputError where fewer than 100 of them can be used.
+    """
+    rows = rows[np.isfinite(rows).all(1) & (rows[:, 0] > 0)]
+    if len(rows) < FEWEST_VOXELS:
+        raise InputError(f"Only {len(rows)} voxels of the series can be trained on; choose a larger region.")
+    unit = rows[:, :1] if recipe.content["normalisation"] == "b0" else np.percentile(rows[:, 0], 98)
+    return torch.tensor(rows / unit, dtype=torch.float32)

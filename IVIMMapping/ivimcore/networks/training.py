@@ -55,10 +55,21 @@ class Trained:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device to train on: "cuda" where there is one, else "cpu"."""
+    """Return the device to train on: "auto" is "cuda" where there is one, else "cpu".
+
+    Raises InputError where "cuda" is asked for and cannot be had.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("There is no GPU that PyTorch can use; choose the device 'cpu' or 'auto'.")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def use_threads(number: int | None) -> None:
+    """Let torch use so many cores, or as many as it likes."""
+    if number:
+        torch.set_num_threads(number)
 
 
 class Trainer:
@@ -133,7 +144,7 @@ class Trainer:
             if not math.isfinite(loss):
                 self.ended = f"the loss was no number at step {self.step}; the best weights before it are kept"
                 if math.isinf(self.best):
-                    raise InputError("The loss is no number from the start; lower the learning rate or check the recipe.")
+                    raise InputError("The loss is no number from the start; lower the rate or check the recipe.")
                 break
             self.step += 1
             sum_of, count = sum_of + loss, count + 1
@@ -183,8 +194,8 @@ class Trainer:
                 torch.cuda.empty_cache()
                 if self.parts > batch[0].shape[0]:
                     raise InputError(
-                        "The GPU has no memory left for this training; close what uses it, choose a smaller 'batch', or "
-                        "train on the processor."
+                        "The GPU has no memory left for this training; close what uses it, choose a smaller 'batch', "
+                        "or train on the processor."
                     ) from None
         if math.isfinite(loss):
             if self.settings["clip"]:

@@ -89,7 +89,7 @@ def find() -> Found:
             if isinstance(card, str):
                 refused.append(card)
             elif card.id in cards:
-                refused.append(f"A second model is called '{card.id}'; the one in {folder.name} is not used: rename it.")
+                refused.append(f"A second model is called '{card.id}'; that in {folder.name} is not used: rename it.")
             else:
                 cards[card.id] = card
     return Found(cards, refused)

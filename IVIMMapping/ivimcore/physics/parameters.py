@@ -136,8 +136,8 @@ _EXTRA_TABLE = (
     *(_part(key, "aleatoric", "that the noise of the voxel causes") for key in ("D", "f", "Dstar")),
     *(_part(key, "epistemic", "between repeated trainings of the network") for key in ("D", "f", "Dstar")),
     Parameter(
-        "novelty", "novelty", "distance of the signal from those of the training; above 1 the network never saw its like",
-        "1", "1", 1.0, (0.0, 2.0), (0.0, 10.0), None, ("novelty", "99IVIM", "Distance from the training data"), _NO_UNITS,
+        "novelty", "novelty", "distance from the training; above 1 the network never saw such a signal", "1", "1",
+        1.0, (0.0, 2.0), (0.0, 10.0), None, ("novelty", "99IVIM", "Distance from the training data"), _NO_UNITS,
         "IVIM Misfit",
     ),
 )
