@@ -11,7 +11,6 @@ from check_estimator import CHECKS
 from ivimcore import Acquisition, InputError, available, create
 from ivimcore.estimators import SENTENCES, Status
 
-
 WRITTEN = [name for name, about in available().items() if about.card is None]
 """Trained models are measured against the same contract in Testing/torch, where there is torch."""
 

@@ -162,7 +162,7 @@ class ModelCard:
 
 
 def _no_constant(name: str) -> None:
-    raise InputError(f"A model card contains {name}, which is no number; get the model again.")
+    raise ValueError(f"{name} is no number")
 
 
 def check_card(content: Any, name: str) -> None:
@@ -240,6 +240,9 @@ def _check_scope(content: dict[str, Any], wrong: Any) -> None:
     bvalues = acquisition.get("bvalues")
     if not _numbers(bvalues) or not 2 <= len(bvalues) <= 512 or min(bvalues) < 0 or sorted(bvalues) != bvalues:
         raise wrong("its b-values are not an ascending list of numbers")
+    bounds = content.get("bounds")
+    if not isinstance(bounds, dict) or not all(_numbers(bounds.get(key), 2) for key in (*KEYS, "S0")):
+        raise wrong("its bounds are not pairs of numbers for D, f, Dstar and S0")
 
 
 # --- weights -----------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ OUTPUTS = 10
 """Numbers that describe one component: weight, three means, six entries of the Cholesky factor of the covariance."""
 SMALLEST_SPREAD, LARGEST_SPREAD = -6.0, 1.0
 """Limits of the logarithm of the diagonal of the Cholesky factor."""
+LEGENDRE = ((0.1127016653792583, 5 / 18), (0.5, 8 / 18), (0.8872983346207417, 5 / 18))
+"""Nodes and masses of Gauss and Legendre between 0 and 1."""
 EDGE = 1e-6
 """Distance that scores keep from the ends of the range [share of the range]."""
 
@@ -84,19 +86,23 @@ class Mixture:
     def share_moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation (..., 3) of the parameters as shares of their ranges.
 
-        The second moment of a component is an integral of one dimension, done by four nodes of Gauss and Hermite.
+        The variance of Phi(u) for a component of mean m and variance v is the integral of exp(-h² (1 + x²) / 2) /
+        (1 + x²) / pi from 1 / sqrt(1 + 2 v) to 1, with h = m / sqrt(1 + v) (Owen, Ann Math Stat 1956;27:1075): three
+        nodes of Gauss and Legendre are exact to 1e-4, and nothing is lost where the component is narrow.
         """
-        nodes = torch.tensor([-2.334414218338977, -0.741963784302726, 0.741963784302726, 2.334414218338977])
-        mass = (0.045875854768068, 0.454124145231932, 0.454124145231932, 0.045875854768068)
-        weight, spread = self.log_weight.exp()[..., None], self.variance().sqrt()
-        mean = torch.zeros_like(weight[..., 0, :].expand(*weight.shape[:-2], 3))
-        square = torch.zeros_like(mean)
-        for node, part in zip(nodes.tolist(), mass, strict=True):
-            share = normal_cdf(self.mean + node * spread)
-            mean = mean + part * (weight * share).sum(-2)
-            square = square + part * (weight * share**2).sum(-2)
-        exact = self.share_mean()
-        return exact, (square - mean**2).clamp(min=1e-14).sqrt()
+        weight, variance = self.log_weight.exp()[..., None], self.variance()
+        h = self.mean * torch.rsqrt(1 + variance)
+        of_component = normal_cdf(h)
+        mean = (weight * of_component).sum(-2)
+        root = torch.sqrt(1 + 2 * variance)
+        length = 2 * variance / (root * (root + 1))
+        half = -0.5 * h.square()
+        inside = torch.zeros_like(h)
+        for node, mass in LEGENDRE:
+            square = 1 + (1 - node * length).square()
+            inside = inside + mass * torch.exp(half * square) / square
+        total = inside * length / math.pi + (of_component - mean[..., None, :]).square()
+        return mean, (weight * total).sum(-2).clamp(min=1e-14).sqrt()
 
     def quantile(self, level: float, rounds: int = 14) -> Tensor:
         """Return the quantiles (..., 3) of the parameters at a level, as shares of their ranges, by bisection."""
