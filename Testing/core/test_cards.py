@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_without_torch_the_reason_blocks(model, monkeypatch):
 def test_listing_models_imports_no_torch(model):
     model()
     code = "import sys, ivimcore; print('a_model' in ivimcore.available(), 'torch' in sys.modules)"
-    path = {"PYTHONPATH": str(ROOT / "IVIMMapping"), zoo.VARIABLE: str(Path(model()).parent)}
+    path = {**os.environ, "PYTHONPATH": str(ROOT / "IVIMMapping"), zoo.VARIABLE: str(model().parent)}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=path, check=False)
     assert run.stdout.split() == ["True", "False"], run.stderr
 
@@ -203,8 +204,6 @@ def test_a_card_that_changes_is_read_again(model):
     model()
     assert available()["a_model"].title == "A model"
     folder = model(title="Another")
-    import os
-
     os.utime(folder / "card.json", ns=(1, 1))
     assert available()["a_model"].title == "Another"
 

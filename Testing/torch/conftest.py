@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-
-RECIPES = Path(__file__).parents[2] / "Resources" / "Models" / "recipes"
+from conftest_models import recipe_of
 
 
 def pytest_collection_modifyitems(items):
@@ -17,7 +15,7 @@ def pytest_collection_modifyitems(items):
     lacking = [name for name in ("torch", "safetensors") if find_spec(name) is None]
     for item in items:
         if lacking and Path(item.path).parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.skip(reason=f"{' and '.join(lacking)}: not installed (pip install .[networks])"))
+            item.add_marker(pytest.mark.skip(reason=f"{' and '.join(lacking)} not installed: pip install .[networks]"))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,15 +29,6 @@ def one_thread():
         torch.set_num_threads(1)
 
 
-def recipe_of(name, training=None, **changes):
-    """A recipe that comes along, with changes, for a short training."""
-    from ivimcore.networks.recipes import Recipe, checked
-
-    content = json.loads((RECIPES / f"{name}.json").read_text(encoding="utf-8"))
-    content["training"] = {**content["training"], "members": 1, **(training or {})}
-    return Recipe(checked({**content, **changes}), RECIPES)
-
-
 SMALL = {"hidden": 48, "layers": 3, "components": 2, "token": 16, "context": 32, "depth": 1, "heads": 2}
 
 
@@ -49,9 +38,9 @@ def small_models(tmp_path_factory):
     from ivimcore.networks.modelling import train
 
     folder = tmp_path_factory.mktemp("models")
-    train(recipe_of("anyprotocol", {"steps": 250, "groups": 8, "batch": 256, "members": 2, "warmup": 20, "every": 250},
+    train(recipe_of("anyprotocol", {"steps": 120, "groups": 6, "batch": 192, "members": 2, "warmup": 20, "every": 120},
                     id="small_any", architecture={"kind": "anyprotocol", "options": SMALL}), folder)  # fmt: skip
-    train(recipe_of("mlp_supervised_brain16", {"steps": 1200, "rate": 2e-3, "schedule": "cosine", "batch": 256,
+    train(recipe_of("mlp_supervised_brain16", {"steps": 1000, "rate": 3e-3, "schedule": "cosine", "batch": 256,
                                                "members": 2}, id="small_mlp", normalisation="b0", S0=[1, 1],
                     noise={"snr": [100, 100]}), folder)  # fmt: skip
     return folder

@@ -72,6 +72,10 @@ def test_the_hybrid_lies_between_both_labels():
 # --- the mixture ------------------------------------------------------------------------------------------------------
 
 
+PLACES = ((0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1))
+"""Where the six entries of the factor stand."""
+
+
 def a_mixture(components=3, seed=0):
     outputs = torch.randn(5, OUTPUTS * components, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return outputs.requires_grad_(True)
@@ -83,7 +87,7 @@ def sampled(mixture, count=200_000):
     which = torch.multinomial(mixture.log_weight[0].exp(), count, replacement=True, generator=rng)
     a = mixture.factor[0]
     factor = torch.zeros(len(a), 3, 3, dtype=a.dtype)
-    for number, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1))):
+    for number, (i, j) in enumerate(PLACES):
         factor[:, i, j] = a[:, number]
     z = torch.randn(count, 3, generator=rng, dtype=a.dtype)
     return mixture.mean[0][which] + (factor[which] @ z[..., None])[..., 0]
@@ -93,8 +97,9 @@ def test_the_density_of_one_component_is_the_normal_distribution():
     outputs = a_mixture(1).detach()
     mixture, scores = Mixture.from_outputs(outputs), torch.randn(5, 3, dtype=torch.float64)
     a = mixture.factor[:, 0]
-    factor = torch.stack([torch.stack([a[:, 0], 0 * a[:, 0], 0 * a[:, 0]], -1), torch.stack([a[:, 3], a[:, 1], 0 * a[:, 0]],
-                          -1), torch.stack([a[:, 4], a[:, 5], a[:, 2]], -1)], -2)  # fmt: skip
+    factor = torch.zeros(5, 3, 3, dtype=torch.float64)
+    for number, (i, j) in enumerate(PLACES):
+        factor[:, i, j] = a[:, number]
     normal = torch.distributions.MultivariateNormal(mixture.mean[:, 0], scale_tril=factor)
     torch.testing.assert_close(mixture.log_density(scores), normal.log_prob(scores))
 

@@ -97,7 +97,8 @@ class FixedProtocolRunner:
                 errors[key] = total[:, number].numpy()
                 extras[f"{key}_epistemic"] = epistemic[:, number].numpy()
                 extras[f"{key}_aleatoric"] = aleatoric[:, number].numpy()
-        values = torch.cat([values[:, :3], values[:, 3:] * unit], 1)
+        # A sigmoid that reaches beyond the bounds may leave what is physically possible.
+        values = torch.cat([values[:, :3].clamp(min=0.0), values[:, 3:] * unit], 1)
         values[:, 1].clamp_(max=1.0)
         extras["novelty"] = self._novelty(x).numpy()
         maps = {key: values[:, number].double().numpy() for number, key in enumerate((*KEYS, "S0"))}
@@ -203,7 +204,7 @@ class AnyProtocolRunner:
         if self.ensemble:
             moments = [member.share_moments() for member in outputs]
             means, deviations = (torch.stack([pair[i][0] for pair in moments]) for i in (0, 1))
-            into[:, column : column + 3] = means.std(0, correction=0)
+            into[:, column : column + 3] = (means - means.mean(0)).square().mean(0).sqrt()
             into[:, column + 3 : column + 6] = deviations.square().mean(0).sqrt()
         matrix, offset, largest = (part[group] for part in self.white)
         into[:, -1] = torch.addmm(offset, inputs[0, :, :-1], matrix).square().sum(1).sqrt() / largest
