@@ -12,6 +12,7 @@ from ..networks.zoo import find
 
 NUMBERS = (
     "n", "nrmse", "mdape", "bias", "sd", "rho_dstar_f", "coverage90", "missing_share", "us_per_voxel", "limit_nrmse",
+    "cv_net",
 )  # fmt: skip
 """What is taken from a row."""
 
@@ -28,7 +29,7 @@ def write_checks(rows: Iterable[Mapping[str, Any]]) -> list[Path]:
         if name in cards and "nrmse" in row:
             found.setdefault(name, []).append({
                 "benchmark": row["benchmark"], "snr": row["snr"], "parameter": row["parameter"], "options": options,
-                **{key: _short(row[key]) for key in NUMBERS}, "version": __version__,
+                **{key: _short(row.get(key)) for key in NUMBERS}, "version": __version__,
             })
     written = []
     for name, checks in found.items():

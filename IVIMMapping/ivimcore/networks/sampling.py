@@ -136,21 +136,17 @@ def load_patients(path: Path) -> Patients:
 class Simulator:
     """Voxels of one list of b-values with Rician noise.
 
-    `b` (n,) [s/mm²]; `snr` limits of the SNR at S0 = 1, drawn log-uniformly; `measured` (m,) SNR of voxels of a loaded
-    series to draw from instead, or None.
+    `b` (n,) [s/mm²]; `snr` limits of the SNR at S0 = 1, drawn log-uniformly; equal limits fix it.
     """
 
     source: Distribution
     b: Tensor
     snr: tuple[float, float]
-    measured: Tensor | None = None
 
     def draw(self, rng: torch.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw noisy signals (count, n), truth (count, 4) and sigma (count, 1)."""
         truth = self.source.sample(rng, count)
-        if self.measured is not None:
-            snr = self.measured[torch.randint(self.measured.numel(), (count, 1), generator=rng)]
-        elif self.snr[0] == self.snr[1]:
+        if self.snr[0] == self.snr[1]:
             snr = torch.full((count, 1), self.snr[0])
         else:
             low, high = self.snr
