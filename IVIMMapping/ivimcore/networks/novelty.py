@@ -23,7 +23,11 @@ COVERED = 0.9995
 
 
 def describe_training(recipe: Recipe, measured: Tensor | None) -> dict[str, Any]:
-    """Describe the normalised signals of training: mean (n,), inverse of their covariance (n, n), largest distance."""
+    """Describe the normalised signals of training.
+
+    Returns: mean (n,), inverse of their covariance (n, n), largest distance among them, and `b0`, the 98th percentile
+    of the signal at the lowest b, by which a series is brought to the same unit.
+    """
     if measured is None:
         task = make_task(recipe, recipe.training["seed"])
         signal = torch.cat([task.batch(step)[0] for step in range(-(-SAMPLE // recipe.training["batch"]))])[:SAMPLE]
@@ -35,7 +39,8 @@ def describe_training(recipe: Recipe, measured: Tensor | None) -> dict[str, Any]
     covariance += np.eye(len(mean)) * 1e-6 * np.trace(covariance) / len(mean)
     inverse = np.linalg.inv(covariance)
     square = distance(x, mean, inverse)
-    return {"mean": mean.tolist(), "inverse": inverse.tolist(), "largest": float(np.quantile(square, COVERED))}
+    return {"mean": mean.tolist(), "inverse": inverse.tolist(), "largest": float(np.quantile(square, COVERED)),
+            "b0": float(np.quantile(x[:, 0], 0.98))}  # fmt: skip
 
 
 def distance(x: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:

@@ -62,7 +62,8 @@ class FixedProtocolRunner:
     """Runs a network that is tied to one list of b-values.
 
     Arguments: `card`; `counts` (n,) images averaged at each b; `count` images in all; `sigma` [signal units] or None;
-    `unit` of the series [signal units] for cards normalised by "series"; `ensemble` takes all members and gives errors.
+    `unit` 98th percentile of the series at the lowest b [signal units], for cards normalised by "series"; `ensemble`
+    takes all members and gives errors.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FixedProtocolRunner:
         about = card.content.get("novelty")
         self.novelty = None
         if about:
+            self.unit = unit / float(about.get("b0", 1.0))
             inverse = np.array(about["inverse"], dtype=float)
             root = np.linalg.cholesky(inverse) / math.sqrt(len(inverse)) / float(about["largest"])
             mean = np.array(about["mean"], dtype=float)
