@@ -7,13 +7,14 @@ from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import gammaincinv
 
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
-from ..physics.noise import estimate_sigma
+from ..physics.noise import ENOUGH_VALUES, SMALLEST_NOISE, estimate_sigma
 from .base import Array, Estimator, Problem, Progress, describe_bvalues, ignore, option
 from .image import VoxelFit, VoxelwiseEstimator, check
-from .nlls import merge_repeats
+from .nlls import NonLinearLeastSquares, merge_repeats
 from .registry import add_source
 from .result import POOR, FitResult, Status
 
@@ -24,6 +25,7 @@ TORCH_IS_MISSING = (
 ASSUMED_SNR = 20.0
 """SNR that is assumed, and said, where the images do not tell their noise."""
 NOISE_VOXELS = 20_000
+RESIDUAL_VOXELS = 2_000
 TOLD_FROM = 0.05
 """Share of voxels from which on the person is told that the training did not cover them."""
 
@@ -110,6 +112,9 @@ class Network(VoxelwiseEstimator):
         found = estimate_sigma(inside[:: max(1, len(inside) // NOISE_VOXELS)], acquisition)
         if found.sigma is not None:
             return replace(acquisition, sigma=found.sigma), found.method, []
+        sigma = _sigma_of_residuals(inside, acquisition)
+        if sigma is not None:
+            return replace(acquisition, sigma=sigma), "Estimated from what least squares leaves over (median).", []
         lowest = inside[:, acquisition.bvalues == acquisition.bvalues.min()]
         level = np.median(lowest[np.isfinite(lowest) & (lowest > 0)]) if (lowest > 0).any() else 1.0
         said = f"{found.method} SNR {ASSUMED_SNR:g} is assumed: give sigma."
@@ -187,6 +192,19 @@ class AnyProtocolNetwork(Network):
         return AnyProtocolRunner(
             self.card, b, counts, acquisition.count, acquisition.sigma, self.ensemble, self.interval
         )
+
+
+def _sigma_of_residuals(inside: Array, acquisition: Acquisition) -> float | None:
+    """Estimate sigma from the residuals of least squares in some voxels of (v, n); None where too few are left."""
+    freedom = acquisition.count - 4
+    good = inside[np.isfinite(inside).all(axis=1) & (inside > 0).all(axis=1)]
+    good = np.asarray(good[:: max(1, len(good) // RESIDUAL_VOXELS)], dtype=float)
+    if freedom < 1 or len(good) * freedom < ENOUGH_VALUES:
+        return None
+    squares = NonLinearLeastSquares().fit_voxels(good, acquisition).rmse ** 2 * acquisition.count
+    # The median of a chi-square variable lies below its mean; without any noise, rounding is what is left.
+    sigma = float(np.sqrt(np.nanmedian(squares) / (2 * gammaincinv(freedom / 2, 0.5))))
+    return max(sigma, SMALLEST_NOISE * float(np.median(good[:, 0])))
 
 
 _MADE: dict[str, tuple[Any, type[Estimator]]] = {}
