@@ -25,6 +25,7 @@ TORCH_IS_MISSING = (
 ASSUMED_SNR = 20.0
 """SNR that is assumed, and said, where the images do not tell their noise."""
 NOISE_VOXELS = 20_000
+"""Voxels of the region from which noise and unit of the series are measured."""
 RESIDUAL_VOXELS = 2_000
 TOLD_FROM = 0.05
 """Share of voxels from which on the person is told that the training did not cover them."""
@@ -81,10 +82,10 @@ class Network(VoxelwiseEstimator):
     ) -> FitResult:
         """Estimate every voxel of a volume; see `Estimator.fit`. Provenance gains card, checksum and `warnings`."""
         signal = np.asarray(signal)
-        check(self, signal, acquisition, mask)
+        voxels, shape = check(self, signal, acquisition, mask)
         from ..networks.running import about_torch, one_thread
 
-        inside = signal.reshape(-1, acquisition.count) if mask is None else signal[np.asarray(mask) != 0]
+        inside = signal[np.unravel_index(voxels[:: max(1, voxels.size // NOISE_VOXELS)], shape)]
         noise, method, warnings = self._noise(inside, acquisition)
         ready = replace(self)
         runner = self._runner(inside, noise)
@@ -104,12 +105,12 @@ class Network(VoxelwiseEstimator):
         return result
 
     def _noise(self, inside: Array, acquisition: Acquisition) -> tuple[Acquisition, str, list[str]]:
-        """Decide on the noise level: given, of the series, or estimated from voxels (v, n)."""
+        """Decide on the noise level: given, of the series, or estimated from some voxels (v, n)."""
         if self.sigma != "auto":
             return replace(acquisition, sigma=float(self.sigma)), "Given as an option.", []
         if acquisition.sigma is not None:
             return acquisition, "Known with the series.", []
-        found = estimate_sigma(inside[:: max(1, len(inside) // NOISE_VOXELS)], acquisition)
+        found = estimate_sigma(inside, acquisition)
         if found.sigma is not None:
             return replace(acquisition, sigma=found.sigma), found.method, []
         sigma = _sigma_of_residuals(inside, acquisition)
@@ -121,10 +122,10 @@ class Network(VoxelwiseEstimator):
         return replace(acquisition, sigma=float(level) / ASSUMED_SNR), f"Assumed: SNR {ASSUMED_SNR:g}.", [said]
 
     def _runner(self, inside: Array, acquisition: Acquisition) -> Any:
-        """Prepare the networks for the voxels (v, n) of a region; imports torch."""
+        """Prepare the networks for a region of which some voxels (v, n) are given; imports torch."""
         from ..networks.running import FixedProtocolRunner
 
-        b, counts, y, _ = merge_repeats(inside[:: max(1, len(inside) // NOISE_VOXELS)], acquisition)
+        b, counts, y, _ = merge_repeats(np.asarray(inside, dtype=float), acquisition)
         lowest = y[0][np.isfinite(y[0]) & (y[0] > 0)]
         unit = float(np.percentile(lowest, 98)) if lowest.size else 1.0
         return FixedProtocolRunner(self.card, counts, acquisition.count, acquisition.sigma, unit, self.ensemble)
