@@ -65,7 +65,7 @@ def test_more_signal_turns_red_to_green():
     assert levels == ["poor", "fair", "good"]
 
 
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("name", ["anyprotocol", *(name for name, about in available().items() if about.card is None)])
 def test_every_estimator_gets_a_complete_sentence_for_each_of_its_parameters(name):
     found = expect(ABDOMEN, 40, "liver", name)
     assert [each.key for each in found] == [key for key in available()[name].parameters if key != "S0"]
@@ -151,3 +151,14 @@ def test_the_typical_tissue_is_that_of_the_organ_or_of_the_abdomen():
 def test_what_cannot_be_asked_is_refused(arguments, words):
     with pytest.raises(InputError, match=re.escape(words)):
         expect(*arguments)
+
+
+def test_a_network_is_judged_by_what_the_exact_posterior_can_reach():
+    network = expect(ABDOMEN, 40, estimator="anyprotocol")
+    exact = expect(ABDOMEN, 40, estimator="posterior", options={"prior": "uniform"})
+    assert [each.deviation for each in network] == [each.deviation for each in exact]
+
+
+def test_a_network_for_other_b_values_says_why_it_cannot_be_used():
+    found = expect(ABDOMEN, 40, estimator="mlp_supervised_paper1")
+    assert all(each.level == "poor" and "b-values" in each.sentence for each in found)

@@ -24,7 +24,7 @@ VOXELS, IMAGES = 100_000, 12
 
 
 def test_every_estimator_and_every_option_named_has_a_positive_rate():
-    assert {rate.name for rate in RATES} == set(available())
+    assert {rate.name for rate in RATES} == {name for name, about in available().items() if about.card is None}
     for rate in RATES:
         create(rate.name, **rate.options)
         for images in (4, 12, 100):
@@ -97,3 +97,9 @@ def test_the_command_measures_and_prints_lines_of_the_table(monkeypatch, capsys)
     printed = capsys.readouterr().out
     (rate,) = eval(printed.partition("= (")[2].partition("\n")[2].join(("(", "")), {"Rate": expectedtime.Rate})
     assert rate.name == "adc" and rate.base + 12 * rate.slope > 0
+
+
+def test_a_network_counts_the_time_that_loading_torch_takes():
+    fixed = expected_seconds([Request("anyprotocol")], 0, IMAGES) - START
+    assert fixed > 1.0
+    assert rate_of("anyprotocol", {"ensemble": True}) > rate_of("anyprotocol")

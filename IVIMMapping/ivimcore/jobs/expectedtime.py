@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..estimators import create
@@ -69,6 +69,10 @@ RATES: tuple[Rate, ...] = (  # measured 2026-11-20 on one core of an AMD EPYC
     Rate("segmented", {"fit_f": True}, 0.01, 0.28, 0.147),
     Rate("adc", {}, 0.0, 0.04, 0.016),
 )
+
+
+NETWORK, ENSEMBLE = Rate("network", {}, 3.0, 2.5, 0.0), Rate("network", {"ensemble": True}, 3.0, 7.0, 0.0)
+"""Any trained network, and with all its trainings: loading torch takes longer than fitting a volume."""
 
 
 def rate_key(name: str, options: Mapping[str, Any] | None = None) -> str:
@@ -140,7 +144,10 @@ def words(seconds: float) -> str:
 
 def _rate(name: str, options: Mapping[str, Any] | None) -> Rate:
     """Find the rate that names most of the options; one of which nothing is known is as slow as the slowest."""
-    values = create(name, **dict(options or {})).values()
+    estimator = create(name, **dict(options or {}))
+    values = estimator.values()
+    if getattr(estimator, "card", None) is not None:
+        return replace(ENSEMBLE if values.get("ensemble") else NETWORK, name=name)
     if values.get("prior") == "file":  # costs what the prior of an organ does
         values["prior"] = "organ"
     fitting = [rate for rate in RATES if rate.name == name and rate.matches(values)]

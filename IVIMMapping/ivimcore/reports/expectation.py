@@ -84,7 +84,7 @@ def expect(
     """Say which error a single voxel of typical tissue will have, one Expectation per parameter (D, f, Dstar; or ADC).
 
     Arguments: `acquisition` b-values of the images used, its own sigma is not used; `snr` S(b=0) / sigma of one image
-    [1]; `organ`; `estimator` name and its `options`.
+    [1]; `organ`; `estimator` name and its `options`. For a trained network it is what the exact posterior can reach.
     Raises InputError for an unknown organ or estimator, a wrong option, and an SNR that is not positive.
     """
     tissue = typical_tissue(organ)
@@ -93,7 +93,12 @@ def expect(
         raise InputError(f"The SNR is {snr}; give a positive number.")
     sigma = sigma_of_snr(1.0, snr)
     keys = tuple(key for key in fitter.parameters if key != "S0")
-    blocking = [str(problem) for problem in fitter.problems(acquisition) if problem.blocks]
+    if getattr(fitter, "card", None) is not None:
+        # No network can do better than the exact posterior; whether torch is there does not matter for that.
+        blocking = list(fitter.card.misfits(acquisition))
+        fitter = create("posterior", prior="uniform")
+    else:
+        blocking = [str(problem) for problem in fitter.problems(acquisition) if problem.blocks]
     if blocking:
         return [_undetermined(key, tissue.get(key, tissue["D"]), blocking[0]) for key in keys]
     if keys != IVIM or estimator == "segmented":
