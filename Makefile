@@ -5,10 +5,12 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark screenshots lint cmake-lists system-libraries clean
+.PHONY: help demo test test-networks benchmark screenshots lint cmake-lists system-libraries clean
 
 VENV := .venv
 BIN := $(VENV)/bin
+NETWORKS := .venv-networks
+TORCH := torch==2.13.0
 PYTHON ?=
 ARGS ?=
 
@@ -31,6 +33,16 @@ demo: $(VENV)/installed system-libraries ## maps, figure, scene and table of err
 test: $(VENV)/installed system-libraries ## all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
+# In an environment of its own, because everything else must work without torch. The pinned release is the one that the
+# bundled models were trained with.
+test-networks: $(NETWORKS)/tried system-libraries ## tests of the networks, with PyTorch, in .venv-networks
+	@if [ -f $(NETWORKS)/installed ]; then \
+	  $(NETWORKS)/bin/python -m pytest Testing/torch Testing/core/test_cards.py Testing/core/test_posterior_torch.py \
+	    $(wildcard Testing/slicer/Training*TestCase.py) $(ARGS); \
+	else \
+	  echo "The networks are not tested: $(TORCH) cannot be installed here (Python 3.11; see $(NETWORKS)/install.log)."; \
+	fi
+
 benchmark: $(VENV)/installed ## accuracy and time of every estimator
 	@for file in Testing/benchmarks/[!_]*.py; do \
 	  [ -f "$$file" ] || { echo "Testing/benchmarks holds no benchmark."; break; }; \
@@ -47,7 +59,7 @@ cmake-lists: $(VENV)/installed ## rewrite the file lists of every CMakeLists.txt
 	@$(BIN)/python Testing/core/test_house.py
 
 clean: ## remove everything these targets make
-	rm -rf $(VENV) demo-output build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NETWORKS) demo-output build dist .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 
@@ -68,6 +80,18 @@ $(VENV)/installed: pyproject.toml
 	@echo "Installing the project and what it needs into $(VENV) (about 1.7 GB, once) ..."
 	@$(call pip,.[all$(COMMA)test],install)
 	@touch $@
+
+$(NETWORKS)/tried: pyproject.toml
+	@rm -rf $(NETWORKS); mkdir -p $(NETWORKS); \
+	for candidate in $(or $(PYTHON_NETWORKS),python3.11 $(PYENV)/3.11.*/bin/python3.11); do \
+	  if "$$candidate" -c '$(USABLE)' >/dev/null 2>&1; then \
+	    echo "Installing $(TORCH) and the project into $(NETWORKS) ..."; \
+	    "$$candidate" -m venv $(NETWORKS) && $(NETWORKS)/bin/python -m pip install --disable-pip-version-check \
+	      --editable ".[all,networks,test]" "$(TORCH)" > $(NETWORKS)/install.log 2>&1 && touch $(NETWORKS)/installed; \
+	    break; \
+	  fi; \
+	done; \
+	touch $@
 
 $(VENV)/installed-lint: $(VENV)/installed
 	@$(call pip,.[lint],lint)

@@ -40,7 +40,9 @@ ALLOWED_AT_TOP = {
     "LICENSE", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md", "TECH_DEBT.md", "pyproject.toml", "Makefile",
     ".ci", ".github", ".gitignore", ".gitattributes",
 }  # fmt: skip
-GENERATED = {".git", ".venv", "demo-output", "build", "dist", "__pycache__", ".pytest_cache", ".ruff_cache"}
+GENERATED = {
+    ".git", ".venv", ".venv-networks", "demo-output", "build", "dist", "__pycache__", ".pytest_cache", ".ruff_cache",
+}  # fmt: skip
 
 MAX_LINES = 400  # above 300 a file is a question, here it is an answer
 MAX_BYTES = 10_000_000
