@@ -1,4 +1,4 @@
-"""The shell: `ivim info | map | demo | evaluate | models`. It parses, calls and prints; the work is elsewhere.
+"""The shell: `ivim info | map | demo | evaluate | train | models`. It parses, calls and prints; the work is elsewhere.
 
 Exit codes: 0 done; 2 the input is wrong (one line on stderr, nothing was written); 1 a fault of ours; 130 stopped.
 """
@@ -69,7 +69,21 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--limit", nargs="?", const="gaussian", choices=("gaussian", "rician"), default=None,
                           help="compute the smallest possible error on the same voxels (1 or 10 ms a voxel)")
     evaluate.add_argument("--out", metavar="DIR", default=None, help="folder for the table (CSV) and the figures")
+    evaluate.add_argument("--card", action="store_true", help="write the numbers of trained models into their cards")
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+    train = commands.add_parser("train", help="train a network by a recipe; it is then an estimator like the others")
+    train.add_argument("recipe", metavar="RECIPE", help="file, or name of a recipe that comes along; 'list' names them")
+    train.add_argument("--out", metavar="DIR", default=None, help="folder of models (default: your own)")
+    train.add_argument("--minutes", type=float, default=None, metavar="M", help="budget (default: the whole recipe)")
+    train.add_argument("--resume", action="store_true", help="go on with a training that was stopped or killed")
+    train.add_argument("--on", nargs="+", metavar="INPUT", default=None, help="series to train on")
+    train.add_argument("--bval", metavar="FILE", help="b-values of that series")
+    train.add_argument("--mask", default="auto", metavar="auto|none|FILE", help="its region (default auto)")
+    train.add_argument("--id", default=None, help="name of the model instead of that of the recipe")
+    train.add_argument("--seed", type=int, default=None, help="seed instead of that of the recipe")
+    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    _add_running(train)
 
     models = commands.add_parser("models", help="the estimators and trained models that can be used")
     models.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -176,6 +190,29 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.out:
         for path in report.write(Path(options.out)):
             print(f"written: {path}", file=sys.stderr)
+    if options.card:
+        from .evaluation.cardchecks import write_checks
+
+        for path in write_checks(report.rows):
+            print(f"written: {path}", file=sys.stderr)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .jobs.job import Job
+    from .jobs.training import TrainingJob, run_training
+    from .networks import recipes, zoo
+
+    if options.recipe == "list":
+        print("\n".join(recipes.names()))
+        return
+    series = Job(tuple(options.on), out="", bval=options.bval, mask=options.mask) if options.on else None
+    job = TrainingJob(
+        options.recipe, options.out or str(zoo.user_folder()), options.minutes, options.resume, series, options.id,
+        seed=options.seed, device=options.device, threads=_threads(options),
+    )
+    asked: list[int] = []
+    signal.signal(signal.SIGINT, lambda *_: asked.append(1) if not asked else _interrupt())
+    run_training(job, _Screen(options.json).show, lambda: bool(asked))
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -184,7 +221,7 @@ def _models(options: argparse.Namespace) -> None:
     print(json.dumps(describe_estimators(), indent=2) if options.json else format_estimators())
 
 
-_COMMANDS = {"info": _info, "map": _map, "demo": _demo, "evaluate": _evaluate, "models": _models}
+_COMMANDS = {"info": _info, "map": _map, "demo": _demo, "evaluate": _evaluate, "train": _train, "models": _models}
 
 
 def _job(options: argparse.Namespace, **more: Any) -> Any:
@@ -259,6 +296,11 @@ class _Screen:
                 self._line(self._text + " ...")
         elif kind == "progress" and self._live:
             self._bar(event["fraction"], event["seconds_left"])
+        elif kind == "training":
+            self._text = (f"member {event['member']} of {event['members']}, step {event['step']} of {event['steps']}, "
+                          f"loss {event['loss']:.5g}, on voxels held out {event['check']:.5g}")  # fmt: skip
+            if not self._live:
+                self._line(self._text)
         elif kind == "warning":
             self._line(f"note: {event['text']}")
         elif kind == "result":

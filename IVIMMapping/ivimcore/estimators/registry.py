@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..errors import InputError
 from .base import Estimator, Option
 
 _CLASSES: dict[str, type[Estimator]] = {}
+_SOURCES: list[Callable[[], dict[str, type[Estimator]]]] = []
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Description:
     references: tuple[str, ...]
     parameters: tuple[str, ...]
     options: tuple[Option, ...]
+    card: dict[str, Any] | None = None
+    """What the card of a trained model says; None for an estimator that is written, not trained."""
 
 
 def register(estimator: type[Estimator]) -> type[Estimator]:
@@ -31,10 +35,26 @@ def register(estimator: type[Estimator]) -> type[Estimator]:
     return estimator
 
 
+def add_source(source: Callable[[], dict[str, type[Estimator]]]) -> None:
+    """Add a function that returns further classes by name, asked whenever the list is: model folders change."""
+    _SOURCES.append(source)
+
+
+def _all() -> dict[str, type[Estimator]]:
+    """Return every class by name; a name of the program cannot be taken by a source."""
+    found = dict(_CLASSES)
+    for source in _SOURCES:
+        found = {**found, **{name: made for name, made in source().items() if name not in found}}
+    return found
+
+
 def _class(name: str) -> type[Estimator]:
-    if name not in _CLASSES:
-        raise InputError(f"Unknown estimator '{name}'; known are {', '.join(_CLASSES)}.")
-    return _CLASSES[name]
+    if name in _CLASSES:
+        return _CLASSES[name]
+    known = _all()
+    if name not in known:
+        raise InputError(f"Unknown estimator '{name}'; known are {', '.join(known)}.")
+    return known[name]
 
 
 def create(name: str, **options: Any) -> Estimator:
@@ -55,10 +75,10 @@ def describe(name: str) -> Description:
     estimator = _class(name)
     return Description(
         estimator.name, estimator.title, estimator.description, estimator.references, estimator.parameters,
-        estimator.options(),
+        estimator.options(), getattr(getattr(estimator, "card", None), "content", None),
     )
 
 
 def available() -> dict[str, Description]:
-    """Return every estimator's description by its name, in the order of registration."""
-    return {name: describe(name) for name in _CLASSES}
+    """Return every estimator's description by its name: in the order of registration, then the trained models."""
+    return {name: describe(name) for name in _all()}

@@ -24,6 +24,7 @@ class Status(IntEnum):
     NOT_CONVERGED = 7
     POOR_FIT = 8
     NO_DECAY = 9
+    UNSEEN = 10
 
 
 SENTENCES: dict[Status, str] = {
@@ -38,6 +39,7 @@ SENTENCES: dict[Status, str] = {
     Status.POOR_FIT: (
         "The curve misses the signal by more than 20 % of S0 (noise, motion, artefact, wrong b): do not trust."
     ),
+    Status.UNSEEN: "The signal is unlike everything that the network was trained on: its value is a guess.",
     Status.NO_DECAY: "No positive signal fits these images (mostly negative values): no value.",
 }
 

@@ -24,7 +24,7 @@ from ..physics.protocols import protocol
 from ..physics.signal import biexponential
 from ..reports import evaluationfigures, figures, roistatistics
 from .limit import Limit
-from .metrics import bias_and_spread, coverage_of_errors, score, spearman
+from .metrics import bias_and_spread, coverage_of_errors, cv_net, score, spearman
 from .requests import make
 
 Array = np.ndarray
@@ -32,7 +32,7 @@ KEYS = ("D", "f", "Dstar")
 COLUMNS = (
     "benchmark", "estimator", "snr", "parameter", "unit", "n", "nrmse", "nrmse_all", "mdape", "mdpe", "mape", "bias",
     "sd", "rho_dstar_f", "coverage90", "missing_share", "us_per_voxel", "limit_nrmse", "prior_mean_nrmse",
-    "prior_mean_mdape",
+    "prior_mean_mdape", "cv_net",
 )
 """Keys of a row, in the order of the CSV file. Rows also carry `binned`, which is for figures."""
 APART = 4
@@ -250,6 +250,7 @@ def _rows(
             "us_per_voxel": microseconds,
             "limit_nrmse": test.limits[snr][number] if snr in test.limits else np.nan,
             "prior_mean_nrmse": prior["nrmse"], "prior_mean_mdape": prior["mdape"],
+            "cv_net": cv_net(result.extras.get(f"{key}_epistemic"), truth[key]),
             "binned": bias_and_spread(maps[key], truth[key]),
         })
     return rows
@@ -264,15 +265,18 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
         return "No estimator was measured."
     head = ("estimator", "NRMSE D / f / D*", "MDAPE [%]", "MDPE [%]", "|rho(D*, f)|", "90 % covers [%]", "missing [%]",
             "µs/voxel")
+    repeated = any(np.isfinite(row.get("cv_net", np.nan)) for row in rows)
+    head += ("CV_NET D / f / D*",) if repeated else ()
     lines = []
     for snr in dict.fromkeys(row["snr"] for row in rows):
         block = [row for row in rows if row["snr"] == snr]
         first = [row for row in block if row["estimator"] == block[0]["estimator"]]
         table = [head]
         if np.isfinite([row["limit_nrmse"] for row in first]).all():
-            table.append(("(limit)", _triple(first, "limit_nrmse", 3), *[""] * 6))
+            table.append(("(limit)", _triple(first, "limit_nrmse", 3), *[""] * (len(head) - 2)))
         table.append((
-            "(prior mean)", _triple(first, "prior_mean_nrmse", 3), _triple(first, "prior_mean_mdape", 0), *[""] * 5
+            "(prior mean)", _triple(first, "prior_mean_nrmse", 3), _triple(first, "prior_mean_mdape", 0),
+            *[""] * (len(head) - 3),
         ))
         for label in dict.fromkeys(row["estimator"] for row in block):
             three = [row for row in block if row["estimator"] == label]
@@ -280,6 +284,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 label, _triple(three, "nrmse", 3), _triple(three, "mdape", 0), _triple(three, "mdpe", 0, "+"),
                 number(abs(three[0]["rho_dstar_f"]), 2), _triple(three, "coverage90", 0, factor=100),
                 _triple(three, "missing_share", 1, factor=100), number(three[0]["us_per_voxel"], 1),
+                *((_triple(three, "cv_net", 3),) if repeated else ()),
             ))
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         lines.append(f"{block[0]['benchmark']}, SNR {snr:g}, {block[0]['n']} voxels")

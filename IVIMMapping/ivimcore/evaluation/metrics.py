@@ -152,6 +152,18 @@ def bias_and_spread(estimate: Array, truth: Array, bins: int | Array = 10) -> Bi
     return Binned(truth_of_bin, bias, sd, rmse, count.astype(int), missing.astype(int))
 
 
+def cv_net(spread: Array | None, truth: Array) -> float:
+    """Compute the coefficient of variation over repeated trainings of a network, CV_NET.
+
+    Arguments: `spread` (...) standard deviation of the estimate of each voxel over the trainings, None without them;
+    `truth` (...) in the same unit. Returns: mean spread / mean truth [1], NaN without repeated trainings.
+    Source: Kaandorp et al., Magn Reson Med 2021;86:2250, eq. 5.
+    """
+    if spread is None or not np.isfinite(spread).any():
+        return np.nan
+    return float(np.nanmean(np.asarray(spread, dtype=float)) / np.mean(truth))
+
+
 def score(estimate: Array, truth: Array) -> dict[str, float]:
     """Compute every number of one parameter.
 

@@ -6,18 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
+from ..physics.acquisition import Acquisition
 from ..physics.parameters import Bounds
 
 BROUGHT = ("organ", "file")
 """Priors that a person must choose or bring; they are not measured here."""
 
 
-def every_request() -> list[str]:
-    """List every estimator that gives D, f and D*, the posterior once with each of its priors."""
-    from ..estimators import available
+def every_request(acquisition: Acquisition | None = None) -> list[str]:
+    """List every estimator that gives D, f and D*, the posterior once with each of its priors.
+
+    Trained models are listed where they can run: those of a benchmark's own b-values, and those for any.
+    """
+    from ..estimators import available, create
 
     requests = []
     for name, about in available().items():
+        if about.card is not None and (
+            acquisition is None or any(problem.blocks for problem in create(name).problems(acquisition))
+        ):
+            continue
         priors = next((option.choices for option in about.options if option.name == "prior"), ())
         if name == "posterior" and priors:
             requests += [f"{name}:prior={prior}" for prior in priors if prior not in BROUGHT]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..data.output import plain
 from ..errors import InputError
+from ..physics.protocols import protocol
 from . import benchmarks, coverage, lesion
 from .requests import every_request
 
@@ -55,7 +56,8 @@ def evaluate(
             raise InputError(f"The SNR is {snr:g}; give positive numbers.")
     if limit is not None and name not in benchmarks.BENCHMARKS:
         raise InputError(f"The benchmark '{name}' has no limit; leave out --limit.")
-    estimators = estimators or every_request()
+    measured = benchmarks.BENCHMARKS.get(name)
+    estimators = estimators or every_request(None if measured is None else protocol(measured.protocol).acquisition())
     if name == lesion.NAME:
         a_map = lesion.SHAPE[0] * lesion.SHAPE[1]
         rows = lesion.run(estimators, snrs, lesion.MAPS if voxels is None else -(-voxels // a_map))

@@ -7,12 +7,14 @@ Exit codes: 0 done, 2 the input is wrong, 1 a fault of ours, 130 cancelled.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
 # The chunks of a fit already use every core; this must be set before numpy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -24,6 +26,8 @@ from .events import Event, error, status, to_line
 DONE, FAULT, WRONG_INPUT, CANCELLED = 0, 1, 2, 130
 GRACE = 0.7
 """Seconds between a wish to stop and the forced end of a step that cannot be interrupted."""
+TRAINING_GRACE = 30.0
+"""The same for a training, which first writes the best so far."""
 
 
 class Worker:
@@ -34,6 +38,7 @@ class Worker:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._finished = threading.Event()
+        self._grace = GRACE
 
     def emit(self, event: Event) -> None:
         """Write one event; a reader that has gone away means stop."""
@@ -56,7 +61,7 @@ class Worker:
     def stop(self) -> None:
         """Ask the work to stop, and make sure of it."""
         self._stop.set()
-        if not self._finished.wait(GRACE):
+        if not self._finished.wait(self._grace):
             from ..data.output import remove_unfinished
 
             remove_unfinished()
@@ -68,8 +73,15 @@ class Worker:
         from .job import Job, run
 
         try:
-            job = Job.from_json(_read(path))
-            run(job, self.emit, self._stop.is_set)
+            text = _read(path)
+            training = _training(text)
+            if training is not None:
+                from .training import TrainingJob, run_training
+
+                self._grace = TRAINING_GRACE
+                run_training(TrainingJob.from_content(training), self.emit, self._stop.is_set)
+                return DONE
+            run(Job.from_json(text), self.emit, self._stop.is_set)
             return DONE
         except Cancelled:
             self.emit(status("cancelled"))
@@ -86,6 +98,16 @@ class Worker:
             return FAULT
         finally:
             self._finished.set()
+
+
+def _training(text: str) -> Any:
+    """Return the entry `train` of a job file, None for one that maps."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return content.get("train") if isinstance(content, dict) else None
+
 
 def _read(path: Path) -> str:
     try:

@@ -109,6 +109,16 @@ def _limit(key: str, end: str) -> Parameter:
     )
 
 
+def _part(key: str, part: str, cause: str) -> Parameter:
+    shown = PARAMETERS[key]
+    low, high = shown.display_range
+    return replace(
+        shown, key=f"{key}_{part}", symbol=f"{part} SD of {shown.symbol}", typical=None,
+        description=f"standard deviation of {shown.symbol} {cause}", display_range=(0.0, 0.3 * (high - low)),
+        bounds=None, quantity_code=(f"{key}_{part}", "99IVIM", f"Standard deviation, {part} part"),
+    )
+
+
 _EXTRA_TABLE = (
     *(
         _share(
@@ -123,6 +133,13 @@ _EXTRA_TABLE = (
         1.0, (-1.0, 1.0), (-1.0, 1.0), None, ("correlation", "99IVIM", "Correlation coefficient"), _NO_UNITS, "Grey",
     ),
     *(_limit(key, end) for key in ("D", "f", "Dstar") for end in ("low", "high")),
+    *(_part(key, "aleatoric", "that the noise of the voxel causes") for key in ("D", "f", "Dstar")),
+    *(_part(key, "epistemic", "between repeated trainings of the network") for key in ("D", "f", "Dstar")),
+    Parameter(
+        "novelty", "novelty", "distance from the training; above 1 the network never saw such a signal", "1", "1",
+        1.0, (0.0, 2.0), (0.0, 10.0), None, ("novelty", "99IVIM", "Distance from the training data"), _NO_UNITS,
+        "IVIM Misfit",
+    ),
 )
 
 EXTRAS: dict[str, Parameter] = {parameter.key: parameter for parameter in _EXTRA_TABLE}

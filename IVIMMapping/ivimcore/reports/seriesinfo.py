@@ -82,10 +82,17 @@ def format_series(about: dict[str, Any]) -> str:
     if about["decisions"]:
         lines += ["", "Decided while reading", *(f"  - {sentence}" for sentence in about["decisions"])]
     lines += ["", f"Suggestion  {about['recommendation']}", "", "What the estimators say"]
+    models = {name for name, known in available().items() if known.card is not None}
+    other: list[str] = []
     for name, problems in about["estimators"].items():
+        if name in models and any(problem["blocks"] for problem in problems):
+            other.append(name)
+            continue
         if not problems:
             lines.append(f"  {name:10s} ready")
         for problem in problems:
             verdict = "cannot run: " if problem["blocks"] else "ready; note: "
             lines.append(f"  {name:10s} {verdict}{problem['sentence']}")
+    if other:
+        lines.append(f"  models for other b-values, or without PyTorch: {', '.join(other)}")
     return "\n".join(lines)

@@ -1,0 +1,239 @@
+"""Trained networks as estimators: one for every model card that is found. Torch is imported inside a fit only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import gammaincinv
+
+from ..errors import InputError
+from ..physics.acquisition import Acquisition
+from ..physics.noise import ENOUGH_VALUES, SMALLEST_NOISE, estimate_sigma
+from .base import Array, Estimator, Problem, Progress, describe_bvalues, ignore, option
+from .image import VoxelFit, VoxelwiseEstimator, check
+from .nlls import NonLinearLeastSquares, merge_repeats
+from .registry import add_source
+from .result import POOR, FitResult, Status
+
+KEYS = ("D", "f", "Dstar")
+TORCH_IS_MISSING = (
+    "'{name}' needs PyTorch; install it through Slicer's PyTorch extension or 'pip install torch safetensors'."
+)
+ASSUMED_SNR = 20.0
+"""SNR that is assumed, and said, where the images do not tell their noise."""
+NOISE_VOXELS = 20_000
+"""Voxels of the region from which noise and unit of the series are measured."""
+RESIDUAL_VOXELS = 2_000
+TOLD_FROM = 0.05
+"""Share of voxels from which on the person is told that the training did not cover them."""
+
+
+def torch_can_run() -> bool:
+    """Tell whether what networks need is installed, without importing it."""
+    return find_spec("torch") is not None and find_spec("safetensors") is not None
+
+
+@dataclass(frozen=True)
+class Network(VoxelwiseEstimator):
+    """What all networks share; the classes that are listed are made by `_classes`, one for each card."""
+
+    card: ClassVar[Any]
+    runner: ClassVar[Any] = None
+
+    ensemble: bool = option(
+        "flag", False,
+        "Average all trainings of the model, and give the spread between them (epistemic) beside that of the noise "
+        "(aleatoric); slower.",
+    )
+    sigma: float | str = option(
+        "number", "auto",
+        "Noise of each complex channel: a number; 'auto' takes that of the series, else estimates it.",
+        "signal units", choices=("auto",), lower=1e-300,
+    )
+
+    @property
+    def error_keys(self) -> tuple[str, ...]:
+        """Keys that have a standard deviation with these options."""
+        return KEYS if self.ensemble else ()
+
+    def extra_keys(self) -> tuple[str, ...]:
+        """Keys of the further maps."""
+        parts = tuple(f"{key}_{part}" for key in KEYS for part in ("epistemic", "aleatoric")) if self.ensemble else ()
+        return ("novelty", *parts)
+
+    def problems(self, acquisition: Acquisition) -> list[Problem]:
+        """Say why this acquisition cannot be fitted, and what a person should know."""
+        said = super().problems(acquisition)
+        if said:
+            return said
+        misfits = [Problem(sentence, blocks=True) for sentence in self.card.misfits(acquisition)]
+        if misfits:
+            return misfits
+        if not torch_can_run():
+            return [Problem(TORCH_IS_MISSING.format(name=self.name), blocks=True)]
+        return [Problem(self.card.scope()), *describe_bvalues(acquisition, self.parameters)]
+
+    def fit(
+        self, signal: Array, acquisition: Acquisition, mask: Array | None = None, progress: Progress = ignore,
+        threads: int | None = None,
+    ) -> FitResult:
+        """Estimate every voxel of a volume; see `Estimator.fit`. Provenance gains card, checksum and `warnings`."""
+        signal = np.asarray(signal)
+        voxels, shape = check(self, signal, acquisition, mask)
+        from ..networks.running import about_torch, one_thread
+
+        inside = signal[np.unravel_index(voxels[:: max(1, voxels.size // NOISE_VOXELS)], shape)]
+        noise, method, warnings = self._noise(inside, acquisition)
+        ready = replace(self)
+        runner = self._runner(inside, noise)
+        shares: list[tuple[int, float, int]] = []
+        object.__setattr__(ready, "runner", runner)
+        object.__setattr__(ready, "shares", shares)
+        with one_thread():
+            result = super(Network, ready).fit(signal, noise, mask, progress, threads)
+        voxels = max(1, sum(count for count, _, _ in shares))
+        warnings += self._said(
+            sum(count * outside for count, outside, _ in shares) / voxels, sum(n for _, _, n in shares) / voxels
+        )
+        result.provenance.update(
+            sigma_method=method, warnings=warnings, model={"id": self.card.id, "sha256": self.card.weights["sha256"]}
+        )
+        result.provenance["versions"].update(about_torch())
+        return result
+
+    def _noise(self, inside: Array, acquisition: Acquisition) -> tuple[Acquisition, str, list[str]]:
+        """Decide on the noise level: given, of the series, or estimated from some voxels (v, n)."""
+        if self.sigma != "auto":
+            return replace(acquisition, sigma=float(self.sigma)), "Given as an option.", []
+        if acquisition.sigma is not None:
+            return acquisition, "Known with the series.", []
+        found = estimate_sigma(inside, acquisition)
+        if found.sigma is not None:
+            return replace(acquisition, sigma=found.sigma), found.method, []
+        sigma = _sigma_of_residuals(inside, acquisition)
+        if sigma is not None:
+            return replace(acquisition, sigma=sigma), "Estimated from what least squares leaves over (median).", []
+        lowest = inside[:, acquisition.bvalues == acquisition.bvalues.min()]
+        level = np.median(lowest[np.isfinite(lowest) & (lowest > 0)]) if (lowest > 0).any() else 1.0
+        said = f"{found.method} SNR {ASSUMED_SNR:g} is assumed: give sigma."
+        return replace(acquisition, sigma=float(level) / ASSUMED_SNR), f"Assumed: SNR {ASSUMED_SNR:g}.", [said]
+
+    def _runner(self, inside: Array, acquisition: Acquisition) -> Any:
+        """Prepare the networks for a region of which some voxels (v, n) are given; imports torch."""
+        from ..networks.running import FixedProtocolRunner
+
+        b, counts, y, _ = merge_repeats(np.asarray(inside, dtype=float), acquisition)
+        lowest = y[0][np.isfinite(y[0]) & (y[0] > 0)]
+        unit = float(np.percentile(lowest, 98)) if lowest.size else 1.0
+        return FixedProtocolRunner(self.card, counts, acquisition.count, acquisition.sigma, unit, self.ensemble)
+
+    def _said(self, outside: float, unseen: float) -> list[str]:
+        """Say what the training did not cover."""
+        said = []
+        if outside > TOLD_FROM:
+            low, high = self.card.snr
+            trained = f"SNR {low:g}" if low == high else f"SNR {low:g} to {high:g}"
+            said.append(f"In {100 * outside:.0f} % of the voxels the SNR is far from that of the training ({trained}).")
+        if unseen > TOLD_FROM:
+            said.append(
+                f"{100 * unseen:.0f} % of the voxels are unlike everything in the training of '{self.card.id}': "
+                "look at the map 'novelty', or use 'posterior'."
+            )
+        return said
+
+    def fit_voxels(self, signal: Array, acquisition: Acquisition) -> VoxelFit:
+        """Estimate voxels with signal (v, n) by the network."""
+        runner = self.runner or self._runner(signal, self._noise(signal, acquisition)[0])
+        _, counts, y, within = merge_repeats(signal, acquisition)
+        empty = ~((y[0] > 0) & (counts @ y > 0))
+        if empty.any():
+            y = np.where(empty, 1.0, y)
+        found = runner.estimate(y, within)
+        unseen = found.unseen & ~empty
+        if hasattr(self, "shares"):
+            self.shares.append((len(signal), found.outside, int(unseen.sum())))
+        status = np.full(len(signal), Status.OK, dtype=np.uint8)
+        status[unseen] = Status.UNSEEN
+        status[found.rmse > POOR * found.maps["S0"]] = Status.POOR_FIT
+        empty |= ~(found.maps["S0"] > 0)
+        status[empty] = Status.NO_DECAY
+        for table in (found.maps, found.errors, found.extras):
+            for key, values in table.items():
+                if empty.any():
+                    table[key] = np.where(empty, np.nan, values)
+        return VoxelFit(found.maps, found.errors, np.where(empty, np.nan, found.rmse), status, found.extras)
+
+
+@dataclass(frozen=True)
+class AnyProtocolNetwork(Network):
+    """A network that takes any list of b-values, with the posterior of every voxel."""
+
+    interval: float = option(
+        "number", 0.0, "Probability inside the credible intervals that are written as maps; 0 writes none.", "1",
+        lower=0.0, upper=0.999,
+    )
+
+    @property
+    def error_keys(self) -> tuple[str, ...]:
+        """Every parameter but S0 has a standard deviation."""
+        return KEYS
+
+    def extra_keys(self) -> tuple[str, ...]:
+        """Keys of information, probability and interval maps, and those of every network."""
+        ends = tuple(f"{key}_{end}" for key in KEYS for end in ("low", "high")) if self.interval > 0 else ()
+        return (*(f"{key}_info" for key in KEYS), "f_probability", *ends, *super().extra_keys())
+
+    def _runner(self, inside: Array, acquisition: Acquisition) -> Any:
+        from ..networks.running import AnyProtocolRunner
+
+        b, counts, _, _ = merge_repeats(np.zeros((1, acquisition.count)), acquisition)
+        return AnyProtocolRunner(
+            self.card, b, counts, acquisition.count, acquisition.sigma, self.ensemble, self.interval
+        )
+
+
+def _sigma_of_residuals(inside: Array, acquisition: Acquisition) -> float | None:
+    """Estimate sigma from the residuals of least squares in some voxels of (v, n); None where too few are left."""
+    freedom = acquisition.count - 4
+    good = inside[np.isfinite(inside).all(axis=1) & (inside > 0).all(axis=1)]
+    good = np.asarray(good[:: max(1, len(good) // RESIDUAL_VOXELS)], dtype=float)
+    if freedom < 1 or len(good) * freedom < ENOUGH_VALUES:
+        return None
+    squares = NonLinearLeastSquares().fit_voxels(good, acquisition).rmse ** 2 * acquisition.count
+    # The median of a chi-square variable lies below its mean; without any noise, rounding is what is left.
+    sigma = float(np.sqrt(np.nanmedian(squares) / (2 * gammaincinv(freedom / 2, 0.5))))
+    return max(sigma, SMALLEST_NOISE * float(np.median(good[:, 0])))
+
+
+_MADE: dict[str, tuple[Any, type[Estimator]]] = {}
+
+
+def _classes() -> dict[str, type[Estimator]]:
+    """Return an estimator class for every model card that is found; reads JSON only, and only what has changed."""
+    from ..networks.zoo import find
+
+    found: dict[str, type[Estimator]] = {}
+    for name, card in find().cards.items():
+        known = _MADE.get(name)
+        if known is None or known[0] is not card:
+            base = AnyProtocolNetwork if card.architecture["kind"] == "anyprotocol" else Network
+            about = {
+                "name": name, "title": card.title, "description": card.description, "card": card,
+                "references": tuple(card.references), "__doc__": card.description, "__module__": __name__,
+            }
+            known = _MADE[name] = (card, type(name, (base,), about))
+        found[name] = known[1]
+    return found
+
+
+def missing(name: str) -> InputError | None:
+    """Return why a model of this name was found but cannot be used, or None."""
+    from ..networks.zoo import find
+
+    return next((InputError(said) for said in find().refused if f"'{name}'" in said), None)
+
+
+add_source(_classes)

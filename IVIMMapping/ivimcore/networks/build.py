@@ -1,0 +1,70 @@
+"""From a card to networks in memory, and back to a file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from ..errors import InputError
+from .anyprotocol import AnyProtocol
+from .cards import KEYS, ModelCard
+from .cnn_bilstm import ConvolutionRecurrence
+from .mlp import Perceptron
+
+Tensor = torch.Tensor
+
+
+def build(content: Mapping[str, Any]) -> nn.Module:
+    """Make the network, with random weights, that a card or recipe describes."""
+    kind, options = content["architecture"]["kind"], dict(content["architecture"].get("options", {}))
+    if kind == "anyprotocol":
+        low, high = zip(*(content["parameters"][key] for key in KEYS), strict=True)
+        return AnyProtocol(low, high, **{key: int(value) for key, value in options.items()})
+    network = {"mlp": Perceptron, "cnn_bilstm": ConvolutionRecurrence}[kind]
+    return network(len(content["acquisition"]["bvalues"]), content["bounds"], **options)
+
+
+def load(card: ModelCard, members: int | None = None) -> list[nn.Module]:
+    """Make the networks of a card, ready for use, with their weights.
+
+    Arguments: `members` how many of them, None for all. Raises InputError with one sentence for weights that are not
+    those of the card, have other shapes than its architecture, or hold NaN.
+    """
+    data = card.check_weights()
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise InputError(f"The weights of '{card.id}' cannot be read ({error}); get the model again.") from None
+    networks = []
+    for number in range(min(members or card.members, card.members)):
+        network = build(card.content)
+        own = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(number)}
+        wanted = network.state_dict()
+        for key, tensor in wanted.items():
+            found = own.get(key)
+            if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
+                shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
+                raise InputError(
+                    f"The weights of '{card.id}' do not fit its architecture: '{key}' is {shape}, where the card wants "
+                    f"{tuple(tensor.shape)}; get the model again."
+                )
+            if not torch.isfinite(found).all():
+                raise InputError(f"The weights of '{card.id}' hold values that are no numbers; train it again.")
+        if len(own) != len(wanted):
+            raise InputError(f"The weights of '{card.id}' hold more than its architecture has; get the model again.")
+        network.load_state_dict(own)
+        networks.append(network.eval().requires_grad_(False))
+    return networks
+
+
+def weights_of(members: list[Mapping[str, Tensor]]) -> bytes:
+    """Return the file of weights of trained members, given the state of each."""
+    tensors = {f"{number}.{key}": tensor.detach().cpu().contiguous().clone()
+               for number, state in enumerate(members) for key, tensor in state.items()}  # fmt: skip
+    return save_tensors(tensors)

@@ -1,0 +1,95 @@
+"""Which trained models there are: those that come with the program, and those of the person. Reads JSON only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from .cards import CARD, ModelCard
+
+VARIABLE = "IVIM_MODELS"
+"""Environment variable with folders of models, separated as PATH is, instead of the person's own."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found: cards by id, and one sentence for every folder that cannot be used."""
+
+    cards: dict[str, ModelCard]
+    refused: list[str]
+
+
+def user_folder() -> Path:
+    """Return the person's folder of models, as the platform wants it; it need not exist."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named.split(os.pathsep)[0])
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "IVIMSlicer" / "Models"
+
+
+def bundled_folder() -> Path | None:
+    """Return the folder of the models that come with the program: in a checkout, or installed beside the package."""
+    here = Path(__file__).resolve()
+    for candidate in (here.parents[1] / "Models", here.parents[3] / "Resources" / "Models"):
+        if candidate.is_dir():
+            return candidate
+    return None
+
+
+def folders() -> list[Path]:
+    """Return the folders that are searched, in order: the first model of a name counts."""
+    named = os.environ.get(VARIABLE)
+    own = [Path(part) for part in named.split(os.pathsep) if part] if named else [user_folder()]
+    bundled = bundled_folder()
+    return ([bundled] if bundled else []) + own
+
+
+_CACHE: dict[Path, tuple[int, ModelCard | str]] = {}
+
+
+def _read(folder: Path) -> ModelCard | str:
+    """Read a card, or the sentence why it cannot be used; again only when the file has changed."""
+    changed = (folder / CARD).stat().st_mtime_ns
+    known = _CACHE.get(folder)
+    if known is None or known[0] != changed:
+        try:
+            card: ModelCard | str = ModelCard.read(folder)
+        except InputError as refusal:
+            card = str(refusal)
+        known = _CACHE[folder] = (changed, card)
+    return known[1]
+
+
+def find() -> Found:
+    """Find all models.
+
+    A second model of a name that is taken is refused, so that nobody's folder can replace a bundled model unseen.
+    """
+    cards: dict[str, ModelCard] = {}
+    refused = []
+    for parent in folders():
+        try:
+            inside = sorted(path for path in parent.iterdir() if (path / CARD).is_file())
+        except OSError:
+            continue
+        for folder in inside:
+            try:
+                card = _read(folder)
+            except OSError:
+                continue
+            if isinstance(card, str):
+                refused.append(card)
+            elif card.id in cards:
+                refused.append(f"A second model is called '{card.id}'; that in {folder.name} is not used: rename it.")
+            else:
+                cards[card.id] = card
+    return Found(cards, refused)

@@ -1,0 +1,56 @@
+"""What tests of networks share: small models that are trained within seconds, once for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest_models import recipe_of
+
+
+def pytest_collection_modifyitems(items):
+    """Skip everything here, with the reason, where there is no torch."""
+    from importlib.util import find_spec
+
+    lacking = [name for name in ("torch", "safetensors") if find_spec(name) is None]
+    for item in items:
+        if lacking and Path(item.path).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.skip(reason=f"{' and '.join(lacking)} not installed: pip install .[networks]"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Small networks gain nothing from more, and lose to colleagues on the same machine."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+SMALL = {"hidden": 48, "layers": 3, "components": 2, "token": 16, "context": 32, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory):
+    """A folder with two models of a few seconds' training: any protocol (two members), and 16 b-values."""
+    from ivimcore.networks.modelling import train
+
+    folder = tmp_path_factory.mktemp("models")
+    train(recipe_of("anyprotocol", {"steps": 120, "groups": 6, "batch": 192, "members": 2, "warmup": 20, "every": 120},
+                    id="small_any", architecture={"kind": "anyprotocol", "options": SMALL}), folder)  # fmt: skip
+    train(recipe_of("mlp_supervised_brain16", {"steps": 1000, "rate": 3e-3, "schedule": "cosine", "batch": 256,
+                                               "members": 2}, id="small_mlp", normalisation="b0", S0=[1, 1],
+                    noise={"snr": [100, 100]}), folder)  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def models(small_models, monkeypatch):
+    """The small models, found by the program."""
+    from ivimcore.networks import zoo
+
+    monkeypatch.setenv(zoo.VARIABLE, str(small_models))
+    monkeypatch.setattr(zoo, "bundled_folder", lambda: None)
+    return small_models

@@ -1,0 +1,314 @@
+"""The engine: repeatable, resumable after a kill, stoppable, and honest when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from refusal import refused
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("safetensors", reason="safetensors is not installed")
+
+from conftest_models import recipe_of  # noqa: E402
+
+from ivimcore.errors import InputError  # noqa: E402
+from ivimcore.networks import checkpoint, modelling, sampling, tasks, training  # noqa: E402
+from ivimcore.networks.build import build, load  # noqa: E402
+from ivimcore.networks.cards import ModelCard, write_card  # noqa: E402
+from ivimcore.networks.modelling import train  # noqa: E402
+from ivimcore.networks.tasks import make_task  # noqa: E402
+from ivimcore.networks.training import Trainer  # noqa: E402
+from ivimcore.physics.phantom import abdomen  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+SHORT = {"steps": 60, "every": 20, "batch": 64, "rate": 1e-3}
+
+
+def trainer(folder, **settings):
+    recipe = recipe_of("mlp_supervised_paper1", {**SHORT, **settings})
+    return Trainer(make_task(recipe, recipe.training["seed"]), recipe.training, folder)
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    runs = [trainer(tmp_path, seed=seed).run().weights for seed in (1, 1, 2)]
+    assert_same(runs[0], runs[1])
+    assert any(not torch.equal(runs[0][key], runs[2][key]) for key in runs[0])
+
+
+def test_a_training_that_is_killed_and_resumed_comes_to_the_same_weights(tmp_path):
+    """A real child process, killed by SIGKILL in the middle; the network has dropout and batch normalisation."""
+    recipe = recipe_of("ivimnet_optim_paper1", {"steps": 160, "every": 10, "batch": 64, "pool": 2000})
+    whole = train(recipe, tmp_path / "whole")
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe.content))
+    code = (
+        "import sys, time, torch; torch.set_num_threads(1)\n"
+        "from ivimcore.networks import training; training.SAVE_EVERY = 0\n"
+        "from ivimcore.networks.recipes import Recipe; from ivimcore.networks.modelling import train\n"
+        "def tell(p):\n"
+        "    print(p.step, flush=True); time.sleep(0.05)\n"
+        f"train(Recipe.read({str(tmp_path / 'recipe.json')!r}), {str(tmp_path / 'killed')!r}, tell=tell)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+                             env={**os.environ, "PYTHONPATH": str(ROOT / "IVIMMapping")})  # fmt: skip
+    for line in child.stdout:
+        if int(line) >= 60:
+            child.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+            break
+    child.wait()
+    child.stdout.close()
+    assert child.returncode != 0 and not (tmp_path / "killed" / recipe.id / "card.json").exists()
+    said = []
+    resumed = train(recipe, tmp_path / "killed", resume=True, say=said.append)
+    assert "resumed at step" in said[0] and "resumed at step 0" not in said[0]
+    for one, other in zip(load(whole), load(resumed), strict=True):
+        assert_same(one.state_dict(), other.state_dict())
+    assert not (tmp_path / "killed" / recipe.id / modelling.WORK).exists()
+
+
+def test_stopping_keeps_the_best_so_far_and_can_be_resumed(tmp_path):
+    recipe = recipe_of("mlp_supervised_paper1", SHORT)
+    card = train(recipe, tmp_path, tell=lambda progress: progress.step < 40)
+    assert card.training["steps"] == [40] and "stopped" in card.training["ended"][0]
+    assert load(card)
+    again = train(recipe, tmp_path, resume=True)
+    assert again.training["steps"] == [60] and again.training["ended"] == ["finished"]
+    assert_same(load(again)[0].state_dict(), load(train(recipe, tmp_path / "other"))[0].state_dict())
+
+
+def test_a_changed_recipe_is_not_resumed(tmp_path):
+    train(recipe_of("mlp_supervised_paper1", SHORT), tmp_path, tell=lambda progress: False)
+    other = recipe_of("mlp_supervised_paper1", {**SHORT, "rate": 1e-4})
+    refused(lambda: train(other, tmp_path, resume=True), "changed")
+
+
+def test_patience_ends_the_training_and_the_best_is_kept(tmp_path):
+    work = trainer(tmp_path, steps=2000, every=5, patience=3, keep="best", rate=0.3)
+    result = work.run()
+    assert result.steps < 2000 and "no progress for 3" in result.ended
+    losses = [check for _, _, check in result.history]
+    assert result.best == min(losses) == losses[-4]
+
+
+def test_a_budget_of_minutes_means_fewer_steps_that_are_written_down(tmp_path):
+    recipe = recipe_of("mlp_supervised_paper1", {**SHORT, "steps": 10**6, "every": 100})
+    began = time.perf_counter()
+    card = train(recipe, tmp_path, minutes=0.02)
+    assert time.perf_counter() - began < 20 and 30 < card.training["steps"][0] < 10**5
+
+
+def test_progress_tells_the_seconds_left_of_all_members(tmp_path):
+    told = []
+    train(recipe_of("mlp_supervised_paper1", {**SHORT, "members": 2}), tmp_path, tell=told.append)
+    assert [report.member for report in told] == [0, 0, 0, 1, 1, 1]
+    assert told[0].seconds_left > told[2].seconds_left > 0 and told[-1].seconds_left == 0
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_weights_and_says_why(tmp_path):
+    work = trainer(tmp_path)
+    real = work.task.loss
+    work.task.loss = lambda *batch: real(*batch) * (torch.nan if work.step == 45 and work.task.network.training else 1)
+    result = work.run()
+    assert "no number at step 45" in result.ended
+    assert all(torch.isfinite(value).all() for value in result.weights.values())
+
+
+def test_a_loss_that_is_no_number_from_the_start_is_an_error(tmp_path):
+    work = trainer(tmp_path)
+    work.task.loss = lambda *batch: work.task.network(batch[0]).sum() * torch.nan
+    refused(work.run, "no number from the start")
+
+
+def test_a_full_disk_is_said_in_one_sentence(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0)
+    refused(trainer(tmp_path).run, "make room on the disk and resume")
+
+
+def test_too_little_room_is_refused_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(modelling, "ROOM", 2**62)
+    refused(lambda: train(recipe_of("mlp_supervised_paper1", SHORT), tmp_path), "make room on the disk")
+
+
+def test_a_gpu_without_memory_gets_smaller_parts_and_then_the_person_is_asked(tmp_path):
+    work = trainer(tmp_path)
+
+    def with_memory_for(most, work):
+        real = work.task.loss
+
+        def loss(*batch):
+            if len(batch[0]) > most and work.task.network.training:
+                raise torch.cuda.OutOfMemoryError("out of memory")
+            return real(*batch)
+
+        work.task.loss = loss
+        return work
+
+    told = []
+    with_memory_for(20, work).run(lambda report: told.append(report.note))
+    assert "4 parts" in told[0]
+    refused(with_memory_for(0, trainer(tmp_path)).run, "choose a smaller 'batch'")
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    (tmp_path / checkpoint.FILE).write_bytes(b"\x80\x04nonsense")
+    refused(lambda: trainer(tmp_path).resume(), "train without --resume")
+
+
+def test_the_simulator_is_faster_than_the_step_of_the_network(tmp_path):
+    work = trainer(tmp_path, batch=4096)
+    source = sampling.Uniform.of({"D": (5e-4, 3e-3), "f": (0, 0.5), "Dstar": (0.01, 0.1), "S0": (1, 1)})
+    rate = sampling.Simulator(source, torch.linspace(0, 900, 11), (20, 20)).rate()
+    work._step()
+    began = time.perf_counter()
+    for _ in range(5):
+        work._step()
+    assert rate > 5 * 4096 / (time.perf_counter() - began)
+
+
+# --- what is learned -----------------------------------------------------------------------------------------------
+
+
+def test_a_short_supervised_training_beats_always_answering_the_mean(small_models):
+    card = ModelCard.read(small_models / "small_mlp")
+    task = make_task(recipe_of("mlp_supervised_brain16", normalisation="b0", S0=[1, 1], noise={"snr": [100, 100]}), 5)
+    signal, truth, _ = task.batch(10**6)
+    signal, truth = (torch.cat([task.batch(10**6 + step)[part] for step in range(20)]) for part in (0, 1))
+    found = load(card)[0](signal)
+    error, prior = (found - truth).square().mean(0).sqrt(), truth.std(0)
+    assert (error[:3] < torch.tensor([0.35, 0.6, 0.95]) * prior[:3]).all()
+
+
+def test_labels_of_maximum_likelihood_leave_out_voxels_at_a_bound_and_lie_around_the_truth():
+    recipe = recipe_of("mlp_mle_rician_labels", {"pool": 3000})
+    task = make_task(recipe, 1)
+    signal, truth, _, label = task.batch(0)
+    assert len(task.check[0]) < 0.2 * 3000  # those at a bound were left out
+    low, high = (torch.tensor([recipe.content["bounds"][key][i] for key in ("D", "f", "Dstar", "S0")]) for i in (0, 1))
+    assert ((label > low * 0.999) & (label < high * 1.001))[:, :3].all()
+    assert float((label[:, 0] - truth[:, 0]).median().abs()) < 2e-4
+    assert signal.shape[1] == 10
+
+
+def test_the_hybrid_with_alpha_one_is_training_on_labels():
+    losses = []
+    for labels in ("hybrid", "mle_rician"):
+        strategy = {"labels": labels, "alpha": 1.0, "weights": "mean"}
+        task = make_task(recipe_of("mlp_hybrid_labels", {"pool": 500}, strategy=strategy), 1)
+        losses.append(float(task.loss(*task.batch(3)).detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["ivimnet_orig_paper1", "ivimnet_optim_paper1", "cnn_bilstm_paper1", "mlp_truth_labels"]
+)
+def test_every_architecture_learns(name, tmp_path):
+    recipe = recipe_of(name, {"steps": 60, "every": 30, "pool": 1000, "rate": 3e-3, "warmup": 0})
+    result = Trainer(make_task(recipe, 1), recipe.training, tmp_path).run()
+    assert result.history[-1][1] < result.history[0][1]
+
+
+def test_parallel_networks_are_independent_of_each_other():
+    network = build(recipe_of("ivimnet_optim_paper1").content).eval()
+    x = torch.rand(4, 11, requires_grad=True)
+    network(x)[:, 0].sum().backward()
+    used = [layer.weight.grad.abs().sum((1, 2)) > 0 for layer in network.body if hasattr(layer, "weight")
+            and layer.weight.ndim == 3]  # fmt: skip
+    assert all(row.tolist() == [True, False, False, False] for row in used)
+
+
+def test_sigmoid_outputs_reach_thirty_per_cent_beyond_the_bounds():
+    network = build(recipe_of("ivimnet_optim_paper1").content)
+    ends = [network.constraint(torch.full((1, 4), value))[0] for value in (-50.0, 50.0)]
+    np.testing.assert_allclose(ends[0][:3], [-1.5e-3, -0.21, 5e-3 - 0.3 * 0.195], rtol=1e-5)
+    np.testing.assert_allclose(ends[1][:3], [6.5e-3, 0.91, 0.2 + 0.3 * 0.195], rtol=1e-5)
+
+
+# --- distributions -------------------------------------------------------------------------------------------------
+
+
+def test_tissue_of_patients_comes_from_the_segmented_fit_of_a_series(tmp_path):
+    phantom = abdomen(shape=(32, 32, 2))
+    rows = sampling.patients_of(phantom.signal, phantom.acquisition)
+    assert rows.shape[1] == 4 and rows[:, 2].max() <= sampling.FASTEST
+    sampling.save_patients(tmp_path / "p.npy", rows)
+    about = {"kind": "mixture", "parts": [{"kind": "patients", "file": "p.npy", "share": 3}, {"kind": "uniform"}]}
+    ranges = {"D": (1e-3, 1.1e-3), "f": (0.9, 1.0), "Dstar": (0.01, 0.1), "S0": (1, 1)}
+    drawn = sampling.distribution(about, ranges, tmp_path).sample(torch.Generator().manual_seed(0), 4000)
+    assert float((drawn[:, 1] > 0.9).float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_files_that_are_no_tissue_are_refused(tmp_path):
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    refused(lambda: sampling.load_patients(tmp_path / "p.npy"), "cannot be read")
+    np.save(tmp_path / "p.npy", np.zeros((3, 3)))
+    refused(lambda: sampling.load_patients(tmp_path / "p.npy"), "not a table")
+    with pytest.raises(InputError, match="Unknown distribution"):
+        sampling.distribution({"kind": "magic"}, {}, tmp_path)
+
+
+def test_a_range_that_is_added_to_D_is_the_whole_rate_in_the_samples():
+    source = sampling.Uniform.of({"D": (1e-3, 1e-3), "f": (0, 1), "Dstar": (0.01, 0.01), "S0": (1, 1)}, added=True)
+    assert torch.allclose(source.sample(torch.Generator(), 5)[:, 2], torch.tensor(0.011))
+
+
+def test_simulated_noise_is_rician():
+    source = sampling.Uniform.of({"D": (3e-3, 3e-3), "f": (0, 0), "Dstar": (0.05, 0.05), "S0": (1, 1)})
+    simulator = sampling.Simulator(source, torch.tensor([0.0, 3000.0]), (10, 10))
+    x, _, _ = simulator.draw(torch.Generator().manual_seed(1), 200000)
+    assert float(x[:, 1].mean()) == pytest.approx(0.1 * (np.pi / 2) ** 0.5, rel=0.01)
+    assert float(x[:, 0].square().mean()) == pytest.approx(1.02, rel=0.002)
+
+
+# --- weights of strangers ---------------------------------------------------------------------------------------------
+
+
+def tampered(card, change):
+    """Rewrite the weights of a card, with the right checksum."""
+    import hashlib
+
+    from safetensors.torch import load as read_tensors
+    from safetensors.torch import save as save_tensors
+
+    tensors = read_tensors(card.weights_path.read_bytes())
+    change(tensors)
+    data = save_tensors(tensors)
+    card.weights_path.write_bytes(data)
+    about = {"file": card.weights["file"], "sha256": hashlib.sha256(data).hexdigest()}
+    return write_card(card.folder, {**card.content, "weights": about})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t["0.body.0.weight"].fill_(torch.nan), "no numbers"),
+        (lambda t: t.update({"0.body.0.weight": torch.zeros(1, 3, 3)}), "where the card wants (1, 11, 64)"),
+        (lambda t: t.update({"0.body.0.weight": t["0.body.0.weight"].double()}), "do not fit"),
+        (lambda t: t.pop("0.body.0.bias"), "missing"),
+        (lambda t: t.update({"0.more": torch.zeros(1)}), "more than its architecture"),
+    ],
+)
+def test_weights_that_do_not_fit_the_card_are_refused_with_the_reason(change, words, tmp_path):
+    card = train(recipe_of("mlp_supervised_paper1", {**SHORT, "steps": 20}), tmp_path)
+    refused(lambda: load(tampered(card, change)), words)
+
+
+def test_a_series_needs_labels_that_it_has(tmp_path):
+    with pytest.raises(InputError, match="no known truth"):
+        tasks.make_task(recipe_of("mlp_supervised_paper1"), 1, torch.ones(200, 11))
