@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..estimators import create
+from ..estimators import create, describe
 from .job import Request
 
 START = 0.6
@@ -69,6 +69,11 @@ RATES: tuple[Rate, ...] = (  # measured 2026-11-20 on one core of an AMD EPYC
     Rate("segmented", {"fit_f": True}, 0.01, 0.28, 0.147),
     Rate("adc", {}, 0.0, 0.04, 0.016),
 )
+
+NETWORK_START = 3.0
+"""Time [s] in which the process loads torch and the weights."""
+NETWORK_VOXEL = {"mlp": 1.0, "cnn_bilstm": 60.0, "anyprotocol": 2.5}
+"""Time a voxel takes on one core [µs], by architecture of the network."""
 
 
 def rate_key(name: str, options: Mapping[str, Any] | None = None) -> str:
@@ -146,8 +151,20 @@ def _rate(name: str, options: Mapping[str, Any] | None) -> Rate:
     fitting = [rate for rate in RATES if rate.name == name and rate.matches(values)]
     if fitting:
         return max(fitting, key=lambda rate: len(rate.options))
+    card = describe(name).card
+    if card is not None:
+        return _of_network(name, card, bool(values.get("ensemble")))
     slowest = max(RATES, key=lambda rate: rate.base + 12 * rate.slope)
     return Rate(name, {}, slowest.fixed, slowest.base, slowest.slope)
+
+
+def _of_network(name: str, card: Mapping[str, Any], ensemble: bool) -> Rate:
+    """Return the rate of a trained network from its architecture; an ensemble runs every member, twice per image more
+    where the noise is carried through a network that does not give its own uncertainty."""
+    kind = card["architecture"]["kind"]
+    voxel = NETWORK_VOXEL[kind] * (int(card["members"]) if ensemble else 1)
+    slope = 2 * voxel if ensemble and kind != "anyprotocol" else 0.0
+    return Rate(name, {"ensemble": True} if ensemble else {}, NETWORK_START, voxel, slope)
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------

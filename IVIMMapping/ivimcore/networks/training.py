@@ -137,7 +137,8 @@ class Trainer:
         Raises InputError where the loss is no number before anything was learned, the GPU holds not even one part of a
         batch, or the disk is full.
         """
-        began, last_save, sum_of, count = time.perf_counter() - self.used, time.perf_counter(), 0.0, 0
+        began, sum_of, count = time.perf_counter() - self.used, 0.0, 0
+        last_save = -math.inf  # the first validation is saved: a training of seconds can be killed, too
         while self.step < self.steps and not self.ended:
             loss = self._step()
             self.used = time.perf_counter() - began
