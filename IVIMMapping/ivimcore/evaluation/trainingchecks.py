@@ -11,7 +11,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,10 +89,8 @@ def _of_card(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _draw(card: ModelCard, b: np.ndarray, snr: float, voxels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    import importlib
+    from ..networks import sampling, tasks  # loads torch
 
-    sampling = importlib.import_module("ivimcore.networks.sampling")
-    tasks = importlib.import_module("ivimcore.networks.tasks")
     ranges = {**card.ranges, "S0": (1.0, 1.0)}
     source = sampling.distribution(card.content.get("distribution", {"kind": "uniform"}), ranges, card.folder)
     rng = tasks.generator(seed, 0)

@@ -21,6 +21,8 @@ MOST_STEPS = 5_000_000
 SHORTEST, LONGEST = 0.02, 24 * 60.0
 """Budgets [minutes] that are taken."""
 _POOL = 60_000
+WIDER = 0.3
+"""Share of the width of its bounds by which a sigmoid reaches further: as in `networks.mlp`, which needs torch."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class Plan:
             training |= {"rate": 3e-4, "keep": "best"}
         if self.architecture == "cnn_bilstm":
             training |= {"every": 25}
+        if self.strategy in UNSUPERVISED:
+            training |= {"clip": 1.0}
         if self.strategy in ONE_SNR:
             training |= {"pool": _POOL, "validation": 0.1}
         if self.early:
@@ -187,8 +191,11 @@ class Plan:
     def _bounds(self) -> dict[str, list[float]]:
         """Return where outputs may lie [stored units]: wider than the ranges, as in Paper I."""
         high = {key: pair[1] for key, pair in self.ranges.items()}
-        low = self.ranges["Dstar"][0] / 2
-        return {"D": [0.0, 1.5 * high["D"]], "f": [0.0, min(1.0, high["f"] + 0.15)], "Dstar": [low, 2 * high["Dstar"]],
+        upper = 1.5 * high["Dstar"]
+        # A sigmoid reaches 30 % of the width beyond its bounds. A negative D* there would let the signal of high b
+        # overflow, so that the lower end is where the sigmoid just reaches 0.
+        low = upper * WIDER / (1 + WIDER) if self.strategy in UNSUPERVISED else self.ranges["Dstar"][0] / 2
+        return {"D": [0.0, 1.5 * high["D"]], "f": [0.0, min(1.0, high["f"] + 0.15)], "Dstar": [low, upper],
                 "S0": [0.7, 1.3]}  # fmt: skip
 
     def _any_protocol(self, content: dict[str, Any]) -> dict[str, Any]:
