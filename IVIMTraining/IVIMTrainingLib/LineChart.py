@@ -76,7 +76,8 @@ class LineChart:
 
     def points(self, name: str) -> int:
         """Return the number of points of a curve, 0 for one that is not shown."""
-        return sum(table.GetTable().GetNumberOfRows() for (known, _k), (_n, table) in self._series.items() if known == name)
+        tables = [table for (known, _kind), (_node, table) in self._series.items() if known == name]
+        return sum(table.GetTable().GetNumberOfRows() for table in tables)
 
     def close(self) -> None:
         """Take the nodes out of the scene and let the view go."""

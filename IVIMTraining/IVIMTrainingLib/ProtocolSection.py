@@ -51,6 +51,11 @@ class ProtocolSection:
     def _onNode(self, node=None) -> None:
         if self._updating or self.state.parameters is None:
             return
+        if self.state.parameters.seriesNode is not node:
+            # Before anything else is written: each change of the parameter node writes all bound widgets anew.
+            self._updating = True
+            self.state.parameters.seriesNode = node
+            self._updating = False
         self.state.say("")
         if self._read(node) and not self.state.parameters.bvalues.strip():
             self._onTake()

@@ -79,7 +79,7 @@ def after_training(card: ModelCard, emit: Callable[[dict[str, Any]], None]) -> M
         card = write_card(card.folder, {**card.content, "checks": kept + mine})
     except OSError as fault:
         temporary.unlink(missing_ok=True)
-        raise InputError(f"The checks cannot be written to {card.folder} ({fault.strerror}); make room, resume.") from None
+        raise InputError(f"The checks cannot be written to {card.folder} ({fault.strerror}); make room.") from None
     emit({"event": "checks", "file": str(path)})
     return card
 

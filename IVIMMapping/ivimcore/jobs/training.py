@@ -139,7 +139,8 @@ def _on_series(content: dict[str, Any], job: TrainingJob, folder: Path, emit: Em
         content["noise"] = {"model": "rician", "snr": [round(float(low), 1), round(float(high), 1)]}
         emit(warning(f"SNR of the series: {low:.0f} to {high:.0f} (5th to 95th percentile)."))
     about = content.get("distribution", {})
-    wanting = [part for part in (about, *about.get("parts", ())) if part.get("kind") == "patients" and "file" not in part]
+    parts = (about, *about.get("parts", ()))
+    wanting = [part for part in parts if part.get("kind") == "patients" and "file" not in part]
     if wanting:
         rows = patients_of(series.signal, series.acquisition, mask)
         folder = Path(job.out) / content["id"]

@@ -59,7 +59,7 @@ DISTRIBUTIONS = (
     Choice(UNIFORM, "Uniform within the ranges", "Every tissue in the ranges is equally likely: safe for lesions."),
     Choice(PATIENTS, "Tissue of the loaded series",
            "Drawn from a segmented fit of the series: precise for similar patients, weaker for what is rare in them."),
-    Choice(MIXTURE, "Half uniform, half of the series", "A compromise: knows common tissue well, and has seen the rest."),
+    Choice(MIXTURE, "Half uniform, half of the series", "A compromise: knows common tissue, and has seen the rest."),
     Choice(SERIES, "The voxels of the series themselves",
            "Unsupervised on measured signals, nothing simulated (Paper I): for this series, not for others."),
 )  # fmt: skip
@@ -90,7 +90,7 @@ def training_ranges(organ: str = "none") -> dict[str, tuple[float, float]]:
 def name_to_id(name: str) -> str:
     """Turn a name that a person typed into that of a model: small letters, digits and _. Raises InputError."""
     short = re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")[:48].rstrip("_")
-    short = short if short[:1].isalpha() else f"model_{short}"[:48]
+    short = short if len(short) > 1 and short[0].isalpha() else f"model_{short}"[:48]
     if not ID.fullmatch(short) or not re.search(r"[a-z0-9]", name.lower()):
         raise InputError(f"'{name}' cannot be the name of a model; type a few letters or digits.")
     return short

@@ -173,9 +173,9 @@ class Trainer:
             self._warm = (self.step, self.used)
         timed, seconds = self.step - self._warm[0], self.used - self._warm[1]
         budget = 60 * self.minutes
-        if timed < TIMED_STEPS - WARM_STEPS or seconds < min(TIMED_SHARE * budget, TIMED_SECONDS):
-            if self.used < budget:
-                return
+        enough = timed >= TIMED_STEPS - WARM_STEPS and seconds >= min(TIMED_SHARE * budget, TIMED_SECONDS)
+        if not enough and self.used < budget:
+            return
         self.planned = True
         left = max(0.0, budget - self.used)
         self.steps = min(self.settings["steps"], self.step + max(1, int(left * timed / max(seconds, 1e-9))))
