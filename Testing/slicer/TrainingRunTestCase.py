@@ -78,6 +78,14 @@ class TrainingRunTestCase(TrainingTest):
         self.process(0.3)
         self.assertIn("novelty", " ".join(self.ui.mapComboBox.itemText(i) for i in range(self.ui.mapComboBox.count)))
 
+    def test_a_network_for_any_protocol_gives_information_maps_in_the_other_module(self):
+        self.openTraining()
+        self.choose(self.ui.architectureComboBox, "anyprotocol")
+        self.train(400)
+        card = self.save("Any")
+        self._fit(card)
+        self.assertTrue({"D_info", "f_info", "Dstar_info", "novelty"} <= set(self.logic.runs()[0].maps))
+
     def test_cancel_keeps_the_best_so_far_and_resume_goes_on(self):
         self.openTraining()
         self.ui.minutesSpinBox.setValue(LONG)
