@@ -24,7 +24,7 @@ def header() -> tuple[list[str], list[str]]:
          _("The same of the exact posterior mean, which no estimator passes where the truth is uniform in the ranges")),
         (_("Bias"), _("Mean of estimate minus truth")),
         (_("SD"), _("Standard deviation of estimate minus truth")),
-        (_("ρ(D*, f)"), _("Rank correlation of the estimates of D* and f; 0 in a truth that is uniform")),
+        (_("ρ(D*, f)"), _("Rank correlation of the estimates of D* and f, in brackets that of the truth")),
         (_("In 90 % interval [%]"),
          _("How often the truth lies in the interval that should hold it in 90 % of the voxels")),
     )  # fmt: skip
@@ -41,7 +41,7 @@ def tableRows(checks: dict[str, Any]) -> list[list[str]]:
             f"{row['snr']:.3g}", parameter.label, _percent(row["nrmse"]),
             *(_percent(None if other is None else other["nrmse"]) for other in others),
             *(_number(row[key], parameter.display_factor) for key in ("bias", "sd")),
-            _number(row["rho_dstar_f"], 1.0, 2), _percent(row["coverage90"]),
+            f"{_number(row['rho_dstar_f'], 1.0, 2)} ({_number(row.get('rho_truth'), 1.0, 2)})", _percent(row["coverage90"]),
         ])
     return found
 
@@ -68,9 +68,13 @@ def verdict(checks: dict[str, Any]) -> str:
         )
     else:
         said.append(_("Errors are close to those of the exact posterior."))
-    rho = rows[0]["rho_dstar_f"] if rows else None
-    if rho is not None and abs(rho) > _CORRELATED:
-        said.append(_("D* and f depend on each other (ρ = {rho}).").format(rho=f"{rho:.2f}"))
+    rho, truth = (rows[0].get(key) if rows else None for key in ("rho_dstar_f", "rho_truth"))
+    if rho is not None and abs(rho - (truth or 0.0)) > _CORRELATED:
+        said.append(
+            _("D* and f depend on each other (ρ = {rho}) more than in the truth ({truth}).").format(
+                rho=f"{rho:.2f}", truth=f"{truth or 0.0:.2f}"
+            )
+        )
     narrow = [
         PARAMETERS[row["parameter"]].symbol for row in rows
         if row["coverage90"] is not None and row["coverage90"] < 0.9 - _CALIBRATED

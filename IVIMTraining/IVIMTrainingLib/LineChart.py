@@ -61,8 +61,8 @@ class LineChart:
             _fill(table, x, y)
             node.SetColor(*curve.color)
         self.chartNode.SetYAxisLogScale(logScale)
-        self.chartNode.SetXAxisTitle(xTitle)
-        self.chartNode.SetYAxisTitle(yTitle)
+        self.chartNode.SetXAxisTitle(_drawable(xTitle))
+        self.chartNode.SetYAxisTitle(_drawable(yTitle))
         self.chartNode.EndModify(modifying)
 
     def clear(self) -> None:
@@ -144,6 +144,11 @@ class LineChart:
         node.SetSaveWithScene(False)
         node.SetUndoEnabled(False)
         return slicer.mrmlScene.AddNode(node)
+
+
+def _drawable(title: str) -> str:
+    """Return a title for VTK, whose font lacks the raised minus: '10⁻³' would be drawn as '10³'."""
+    return title.replace("10⁻³", "10^-3")
 
 
 def _fill(tableNode, x: np.ndarray, y: np.ndarray) -> None:

@@ -89,7 +89,7 @@ class NoiseSection:
         elif p.snrLow == p.snrHigh:
             text = _("Rician noise of exactly this SNR; other noise will be outside of the training.")
         else:
-            text = _("Rician noise, every SNR in this range equally often; the middle is {middle}.").format(
+            text = _("Rician noise; the SNR is drawn from this range by its logarithm, half below {middle}.").format(
                 middle=f"{math.sqrt(p.snrLow * p.snrHigh):.3g}"
             )
         showText(self.ui.noiseLabel, text)

@@ -173,8 +173,9 @@ class TrainingSection:
                 else _("Stopped before anything was learned."), "information",
             )
         elif run.state == DONE:
-            self.state.say(_("The network is trained; look at the checks in step 5 and save it in step 6."),
-                           "information")  # fmt: skip
+            sentence = _("The network is trained; look at the checks in step 5 and save it in step 6.")
+            early = _endings(run)
+            self.state.say(f"{sentence} {early}".strip(), "warning" if early else "information")
         if self.state.parameters is not None:
             self._listStored(run.stored)
             self._showButtons()
@@ -245,3 +246,9 @@ class TrainingSection:
         self.state.shown = self._stored[index] if self._stored else None
         self._showButtons()
         self.state.shownChanged()
+
+
+def _endings(run: TrainingRun) -> str:
+    """Say why trainings ended before their time, '' where they did not: nothing improved, or the loss was no number."""
+    endings = dict.fromkeys(str(one) for one in run.card.training.get("ended", ()) if one != "finished")
+    return _("It ended early: {reasons}.").format(reasons="; ".join(endings)) if endings else ""

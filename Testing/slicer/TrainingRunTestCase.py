@@ -50,6 +50,9 @@ class TrainingRunTestCase(TrainingTest):
                 self.choose(self.ui.checkParameterComboBox, key)
                 self.assertIn(name, chart.names())
                 self.assertGreater(chart.points(name), 1)
+        self.choose(self.ui.checkComboBox, "scatter")
+        self.choose(self.ui.checkParameterComboBox, "D")
+        self.assertEqual(chart.chartNode.GetXAxisTitle(), "True D [10^-3 mm²/s]")
         self.ui.copyChecksButton.click()
         self.assertIn("Exact posterior [%]", slicer.app.clipboard().text())
 

@@ -103,14 +103,14 @@ def _draw(card: ModelCard, b: np.ndarray, snr: float, voxels: int, seed: int) ->
 
 def _rows(name: str, snr: float, fit: Any, truth: np.ndarray, microseconds: float) -> list[dict[str, Any]]:
     estimate = {key: fit.maps[key].ravel() for key in KEYS}
-    rho = spearman(estimate["Dstar"], estimate["f"])
+    rho, of_truth = spearman(estimate["Dstar"], estimate["f"]), spearman(truth[:, 2], truth[:, 1])
     rows = []
     for number, key in enumerate(KEYS):
         known = truth[:, number]
         error = fit.errors.get(key)
         spread = fit.extras.get(f"{key}_epistemic")
         rows.append({
-            "estimator": name, "snr": snr, "parameter": key, **score(estimate[key], known), "rho_dstar_f": rho,
+            "estimator": name, "snr": snr, "parameter": key, **score(estimate[key], known), "rho_dstar_f": rho, "rho_truth": of_truth,
             "coverage90": math.nan if error is None else coverage_of_errors(estimate[key], error.ravel(), known),
             "cv_net": cv_net(None if spread is None else spread.ravel(), known), "us_per_voxel": microseconds,
         })  # fmt: skip
