@@ -18,7 +18,8 @@ from ivimcore import Acquisition, available, create
 from ivimcore.estimators import neural
 from ivimcore.evaluation.cardchecks import write_checks
 from ivimcore.networks import cards, recipes, zoo
-from ivimcore.networks.cards import ModelCard, check_safetensors
+from ivimcore.networks.cards import ModelCard
+from ivimcore.networks.weightfile import check_safetensors
 
 ROOT = Path(__file__).parents[2]
 B = [0, 10, 20, 50, 100, 200, 400, 800]

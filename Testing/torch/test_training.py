@@ -236,8 +236,8 @@ def test_parallel_networks_are_independent_of_each_other():
 def test_sigmoid_outputs_reach_thirty_per_cent_beyond_the_bounds():
     network = build(recipe_of("ivimnet_optim_paper1").content)
     ends = [network.constraint(torch.full((1, 4), value))[0] for value in (-50.0, 50.0)]
-    np.testing.assert_allclose(ends[0][:3], [-1.5e-3, -0.21, 5e-3 - 0.3 * 0.195], rtol=1e-5)
-    np.testing.assert_allclose(ends[1][:3], [6.5e-3, 0.91, 0.2 + 0.3 * 0.195], rtol=1e-5)
+    np.testing.assert_allclose(ends[0][:3], [-1.5e-3, -0.21, 5e-3 - 0.3 * 0.095], rtol=1e-5)
+    np.testing.assert_allclose(ends[1][:3], [6.5e-3, 0.91, 0.1 + 0.3 * 0.095], rtol=1e-5)
 
 
 # --- distributions -------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from ..data.output import plain
 from ..errors import InputError
 from ..physics.acquisition import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, Acquisition
 from ..physics.parameters import PARAMETERS
+from .weightfile import check_safetensors
 
 CARD = "card.json"
 SCHEMA = 1
@@ -243,55 +244,6 @@ def _check_scope(content: dict[str, Any], wrong: Any) -> None:
     bounds = content.get("bounds")
     if not isinstance(bounds, dict) or not all(_numbers(bounds.get(key), 2) for key in (*KEYS, "S0")):
         raise wrong("its bounds are not pairs of numbers for D, f, Dstar and S0")
-
-
-# --- weights -----------------------------------------------------------------------------------------------------
-
-LARGEST_HEADER = 1_000_000
-_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1}
-
-
-def check_safetensors(data: bytes, name: str) -> dict[str, Any]:
-    """Check the form of a safetensors file before anything else reads it; return its table of tensors.
-
-    Eight bytes with the length of a JSON table, the table, then numbers: every tensor must lie inside the file, without
-    gaps that could hide something, and have the size that its shape says. Raises InputError with one sentence.
-    """
-
-    def wrong(what: str) -> InputError:
-        return InputError(f"The weights of '{name}' cannot be used: {what}.")
-
-    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"):
-        raise wrong("they are a pickle, which could run code; only safetensors are read")
-    if len(data) < 8:
-        raise wrong("the file is too short")
-    length = int.from_bytes(data[:8], "little")
-    if length > min(LARGEST_HEADER, len(data) - 8):
-        raise wrong(f"their header claims {length} bytes")
-    try:
-        table = json.loads(data[8 : 8 + length])
-        entries = {key: value for key, value in table.items() if key != "__metadata__"}
-        spans = []
-        for key, entry in entries.items():
-            begin, end = entry["data_offsets"]
-            shape = entry["shape"]
-            if not all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end)):
-                raise wrong(f"the shape of '{key[:40]}' is impossible")
-            if math.prod(shape) * _SIZES[entry["dtype"]] != end - begin:
-                raise wrong(f"the size of '{key[:40]}' differs from its shape")
-            spans.append((begin, end))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise wrong("their header is damaged") from None
-    reached = 0
-    for begin, end in sorted(spans):
-        if begin != reached:
-            raise wrong("their tensors overlap or leave gaps")
-        reached = end
-    if reached != len(data) - 8 - length:
-        raise wrong("their tensors do not fill the file")
-    return entries
 
 
 def write_card(folder: Path | str, content: dict[str, Any]) -> ModelCard:

@@ -25,8 +25,8 @@ LABELS = ("signals", "truth", "mle_rician", "mle_gaussian", "hybrid", "rician", 
 both (hybrid), the likelihood of the measured signals, or, for `anyprotocol`, the posterior."""
 DEFAULTS: dict[str, Any] = {
     "steps": 20000, "batch": 128, "rate": 1e-4, "schedule": "constant", "warmup": 0, "decay": 0.0, "clip": 0.0,
-    "pool": 0, "validation": 0.1, "every": 500, "patience": 0, "keep": "last", "seed": 1, "members": 1, "groups": 16,
-    "amp": False,
+    "l2": 0.0, "pool": 0, "validation": 0.1, "every": 500, "patience": 0, "keep": "last", "seed": 1, "members": 1,
+    "groups": 16, "amp": False,
 }
 """Entries of `training`. `batch` voxels a step (for `anyprotocol` in each of `groups` protocols); `schedule` constant
 or cosine; `pool` simulated voxels used again and again, 0 draws fresh ones; `every` steps a validation; `patience`

@@ -87,9 +87,9 @@ class Trainer:
         self.minutes, self.member, self.members = minutes, member, members
         self.device = choose_device(device)
         task.network.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            task.network.parameters(), lr=settings["rate"], betas=(0.9, 0.999), weight_decay=settings["decay"]
-        )
+        # "decay" shrinks weights apart from the gradient (AdamW), "l2" is a part of the loss (Adam as first published).
+        kind, decay = (torch.optim.Adam, settings["l2"]) if settings["l2"] else (torch.optim.AdamW, settings["decay"])
+        self.optimizer = kind(task.network.parameters(), lr=settings["rate"], betas=(0.9, 0.999), weight_decay=decay)
         self.seed = settings["seed"] + 1000 * member
         self.step, self.steps, self.parts = 0, settings["steps"], 1
         self.used, self.waited, self.best = 0.0, 0, math.inf

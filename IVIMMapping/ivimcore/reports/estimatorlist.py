@@ -59,7 +59,7 @@ def _of_card(card: dict[str, Any]) -> list[str]:
     else:
         takes = f"{acquisition['images'][0]} to {acquisition['images'][1]} b-values up to {acquisition['b'][1]:g} s/mm²"
     noise = f"SNR {snr[0]:g}" if snr[0] == snr[1] else f"SNR {snr[0]:g} to {snr[1]:g}"
-    lines = [f"      {takes}; {noise}; {card['members']} trainings"]
+    lines = [f"      {takes}; {noise}; {card['members']} training" + ("s" if card["members"] > 1 else "")]
     if "seconds" in training:
         lines[0] += f" in {training['seconds'] / 60:.0f} min ({training.get('device', '')})"
     checks = [check for check in card.get("checks", []) if not check["options"]]
