@@ -41,7 +41,8 @@ def tableRows(checks: dict[str, Any]) -> list[list[str]]:
             f"{row['snr']:.3g}", parameter.label, _percent(row["nrmse"]),
             *(_percent(None if other is None else other["nrmse"]) for other in others),
             *(_number(row[key], parameter.display_factor) for key in ("bias", "sd")),
-            f"{_number(row['rho_dstar_f'], 1.0, 2)} ({_number(row.get('rho_truth'), 1.0, 2)})", _percent(row["coverage90"]),
+            f"{_number(row['rho_dstar_f'], 1.0, 2)} ({_number(row.get('rho_truth'), 1.0, 2)})",
+            _percent(row["coverage90"]),
         ])
     return found
 

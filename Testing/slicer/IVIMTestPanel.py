@@ -63,6 +63,7 @@ class PanelTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
         self.widget = self.panel = self.ui = self.logic = None
+        self._hadTorch = "torch" in sys.modules
         self._children = _children()
         self._faults = self._collectFaults()
         self.messages = VtkMessages()
@@ -102,6 +103,10 @@ class PanelTest(unittest.TestCase):
             if time.monotonic() > end:
                 self.fail(f"still waiting after {seconds} s")
             self.process(0.01)
+
+    def assertTorchWasNotLoaded(self):
+        """Fail if this test has loaded torch; tests of networks in the same process may have done so before."""
+        self.assertFalse("torch" in sys.modules and not self._hadTorch, "torch was loaded into this process")
 
     def picture(self, name, widget=None, width=None):
         """Write a picture of the whole panel, or of `widget`, into `folder` and return its path.

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from unittest import mock
 
 import slicer
@@ -35,7 +34,7 @@ class TrainingRunTestCase(TrainingTest):
         self.assertEqual(list((self.models / ".trainings").iterdir()), [])
         self.assertFalse(self.ui.saveButton.enabled)
         self._fit(card)
-        self.assertNotIn("torch", sys.modules)
+        self.assertTorchWasNotLoaded()
 
     def _lookAtChecks(self):
         self.assertTrue(self.ui.checksFrame.visible)

@@ -110,7 +110,8 @@ def _rows(name: str, snr: float, fit: Any, truth: np.ndarray, microseconds: floa
         error = fit.errors.get(key)
         spread = fit.extras.get(f"{key}_epistemic")
         rows.append({
-            "estimator": name, "snr": snr, "parameter": key, **score(estimate[key], known), "rho_dstar_f": rho, "rho_truth": of_truth,
+            "estimator": name, "snr": snr, "parameter": key, **score(estimate[key], known),
+            "rho_dstar_f": rho, "rho_truth": of_truth,
             "coverage90": math.nan if error is None else coverage_of_errors(estimate[key], error.ravel(), known),
             "cv_net": cv_net(None if spread is None else spread.ravel(), known), "us_per_voxel": microseconds,
         })  # fmt: skip
