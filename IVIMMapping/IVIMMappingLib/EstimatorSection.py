@@ -19,7 +19,9 @@ from .OptionForm import OptionForm
 from .PanelLabels import showText
 from .PanelState import PanelState
 from .ParameterTableView import ParameterTableView
-from .TorchOffer import isTorchInstalled, needsTorch, offerTorch
+from .TorchOffer import canRunNetworks, isNetwork, isTorchInstalled, needsTorch, offerNetworks, offerTorch
+
+_MOST_ROWS = 12
 
 
 class EstimatorSection:
@@ -27,9 +29,8 @@ class EstimatorSection:
 
     def __init__(self, ui, state: PanelState) -> None:
         self.ui, self.state = ui, state
-        abouts = available()
-        self.names = [DEFAULT, *(name for name in abouts if name != DEFAULT)]
-        self._abouts = abouts
+        self._abouts = available()
+        self.names = [DEFAULT, *(name for name in self._abouts if name != DEFAULT)]
         self._forms: dict[str, OptionForm] = {}
         self._updating = False
         self._problems: dict[str, list] = {}
@@ -67,7 +68,23 @@ class EstimatorSection:
         self._showProblems()
 
     def enter(self) -> None:
-        """Nothing to connect: this section has no shortcuts."""
+        """List the estimators anew if a model was trained, added or removed meanwhile."""
+        abouts = available()
+        if abouts.keys() == self._abouts.keys() and all(
+            about.card is self._abouts[name].card for name, about in abouts.items()
+        ):
+            return
+        self._abouts = abouts
+        self.names = [DEFAULT, *(name for name in abouts if name != DEFAULT)]
+        for name in [name for name in self._forms if name not in abouts]:
+            self._forms.pop(name).widget.setVisible(False)
+        if self.state.marked not in abouts:
+            self.state.marked = DEFAULT
+        self._updating = True
+        self._fillList()
+        self._updating = False
+        if self.state.parameters is not None:
+            self.state.estimatorsChanged()
 
     def exit(self) -> None:
         """Nothing to disconnect."""
@@ -84,7 +101,8 @@ class EstimatorSection:
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Unchecked)
             self.ui.estimatorList.addItem(item)
-        height = self.ui.estimatorList.sizeHintForRow(0) * len(self.names) + 2 * self.ui.estimatorList.frameWidth
+        rows = min(len(self.names), _MOST_ROWS)  # beyond, with many trained models, the list scrolls
+        height = self.ui.estimatorList.sizeHintForRow(0) * rows + 2 * self.ui.estimatorList.frameWidth
         self.ui.estimatorList.setFixedHeight(height + 4)
 
     def _fillOrgans(self) -> None:
@@ -235,10 +253,14 @@ class EstimatorSection:
 
     def _offerTorch(self, names) -> None:
         requests = [Request(name, self.state.options(name)) for name in names]
-        if requests and needsTorch(requests) and not isTorchInstalled():
-            missing = offerTorch()
-            if missing:
-                self.state.say(missing)
+        networks = any(isNetwork(request.make()) for request in requests)
+        if not (networks or needsTorch(requests)) or (canRunNetworks() if networks else isTorchInstalled()):
+            return
+        missing = offerNetworks() if networks else offerTorch()
+        if missing:
+            self.state.say(missing)
+        else:
+            self._showProblems()
 
     def _refuse(self, sentence: str) -> None:
         self.state.say(sentence, "error")

@@ -9,9 +9,10 @@ import numpy as np
 from ivimcore import Acquisition, InputError
 from ivimcore.estimators import Estimator
 from ivimcore.jobs.job import Request
-from ivimcore.reports.preview import Preview, preview
+from ivimcore.reports.preview import NOT_FITTED, POINTS, Preview, preview
 
 _MOST_KEPT = 64
+NO_PREVIEW = "A trained network has no live preview, because PyTorch is not loaded into Slicer itself; press Apply."
 
 
 class LivePreview:
@@ -61,7 +62,7 @@ class LivePreview:
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = [preview(estimator, chosen, self._acquisition) for estimator in self._estimators]
+            self._kept[key] = [_fit(estimator, chosen, self._acquisition) for estimator in self._estimators]
         return self._kept[key]
 
     def _averaged(self, signal: np.ndarray) -> np.ndarray:
@@ -73,3 +74,16 @@ class LivePreview:
                 logs = np.log(np.where(signal > 0, signal, np.nan))
             return np.exp(np.bincount(self._group, weights=logs) / counts)
         return np.bincount(self._group, weights=signal) / counts
+
+
+def _fit(estimator: Estimator, signal: np.ndarray, acquisition: Acquisition) -> Preview:
+    """Fit one signal, but not by what would load torch: in Slicer's own process that can end Slicer."""
+    if not getattr(estimator, "needs_torch", False):
+        return preview(estimator, signal, acquisition)
+    blocking = [str(problem) for problem in estimator.problems(acquisition) if problem.blocks]
+    b = np.linspace(0.0, max(float(acquisition.bvalues.max()), 1.0), POINTS)
+    nothing, nowhere = dict.fromkeys(estimator.parameters, np.nan), np.full(POINTS, np.nan)
+    return Preview(
+        estimator.name, nothing, dict(nothing), np.nan, NOT_FITTED, (blocking or [NO_PREVIEW])[0], b, nowhere,
+        nowhere.copy(),
+    )

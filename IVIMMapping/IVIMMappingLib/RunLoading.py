@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +122,21 @@ def _describeRegions(plan: RunPlan, name: str, one: _Loaded, means: dict[str, Dw
         rows, effective = yield from inThread(_describe, values, geometry, region, mask, name)
         one.statistics += rows
         if np.isfinite(means[region].signal).all():
-            fit = yield from inThread(fitMean, estimator, region, means[region])
+            fit = yield from inThread(_fitMean, estimator, region, means[region])
             one.numbers += regionRows(region, fit, rows, effective)
         yield done / len(masks)
+
+
+def _fitMean(estimator, region: str, mean: DwiSeries) -> dict[str, tuple[float, float]]:
+    """Fit the mean signal of a region by what works without torch, which is not loaded into Slicer's own process.
+
+    A trained network has no such number: the mean is far less noisy than anything it was trained on.
+    """
+    if getattr(estimator, "needs_torch", False):
+        return dict.fromkeys(estimator.parameters, (np.nan, np.nan))
+    if hasattr(estimator, "backend"):
+        estimator = replace(estimator, backend="numpy")  # the numbers are the same
+    return fitMean(estimator, region, mean)
 
 
 def _describe(values, geometry, region: str, mask, name: str) -> tuple[list[dict[str, Any]], dict[str, float]]:

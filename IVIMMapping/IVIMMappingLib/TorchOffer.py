@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 
+import slicer
 from slicer.i18n import tr as _
 
 from ivimcore import InputError
@@ -17,6 +18,7 @@ from ivimcore.estimators import create
 from ivimcore.jobs.job import Request
 
 OLDEST = ">=2.2"
+SAFETENSORS = "safetensors>=0.4"
 
 
 def needsTorch(requests: Sequence[Request]) -> list[str]:
@@ -24,14 +26,46 @@ def needsTorch(requests: Sequence[Request]) -> list[str]:
     names = []
     for request in requests:
         estimator = create(request.name, **request.options)
-        if getattr(estimator, "needs_torch", False) or getattr(estimator, "backend", None) == "torch":
+        if isNetwork(estimator) or getattr(estimator, "backend", None) == "torch":
             names.append(request.name)
     return names
+
+
+def isNetwork(estimator) -> bool:
+    """Tell whether an estimator is a trained network, which is read from a file of safetensors."""
+    return bool(getattr(estimator, "needs_torch", False))
 
 
 def isTorchInstalled() -> bool:
     """Tell whether the fitting process would find torch."""
     return importlib.util.find_spec("torch") is not None
+
+
+def canRunNetworks() -> bool:
+    """Tell whether the other process would find all that trained networks need: torch and safetensors."""
+    return isTorchInstalled() and importlib.util.find_spec("safetensors") is not None
+
+
+def offerNetworks() -> str:
+    """Ask once whether what networks need may be installed, and install it; return what is still missing, or ''.
+
+    safetensors, half a megabyte that reads files of weights without running code, comes along with torch; where torch
+    is there already, the question is about safetensors alone.
+    """
+    hadTorch = isTorchInstalled()
+    missing = offerTorch()
+    if missing or canRunNetworks():
+        return missing
+    if hadTorch and not slicer.util.confirmOkCancelDisplay(
+        _("Trained networks are read by the package 'safetensors' (0.5 MB). Install it now?")
+    ):
+        return _("The package 'safetensors' was not installed; trained networks need it.")
+    try:
+        slicer.util.pip_install(SAFETENSORS)
+    except Exception as fault:  # pip ends with one of many
+        return _("The package 'safetensors' cannot be installed ({reason}); install it by hand.").format(reason=fault)
+    importlib.invalidate_caches()
+    return "" if canRunNetworks() else _("Restart Slicer to complete the installation.")
 
 
 def offerTorch() -> str:
@@ -43,22 +77,31 @@ def offerTorch() -> str:
         return ""
     if importlib.util.find_spec("PyTorchUtils") is None:
         return _(
-            "This estimator needs PyTorch; install the extension 'PyTorch' with the Extensions Manager, restart "
-            "Slicer and tick it again. All other estimators work without it."
+            "Networks need PyTorch; install the extension 'PyTorch' with the Extensions Manager, restart Slicer and "
+            "try again. Everything else works without it."
         )
     utils = importlib.import_module("PyTorchUtils")
     installed = utils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=OLDEST)
     if installed is None or not isTorchInstalled():
-        return _("PyTorch was not installed; tick the estimator again to be asked again, or choose another one.")
+        return _("PyTorch was not installed; try again to be asked again, or choose an estimator without it.")
     return ""
 
 
 def requireTorch(requests: Sequence[Request]) -> None:
     """Raise InputError if one of the estimators needs torch and it is not there; for scripts, which are not asked."""
     names = needsTorch(requests)
-    if names and not isTorchInstalled():
+    if not names or canRunNetworks():
+        return
+    if not isTorchInstalled():
         raise InputError(
             _("{names} need PyTorch, which is not installed; install it with the extension 'PyTorch'.").format(
                 names=", ".join(names)
+            )
+        )
+    networks = [request.name for request in requests if isNetwork(create(request.name, **request.options))]
+    if networks:
+        raise InputError(
+            _("{names} need the package safetensors; install it by slicer.util.pip_install('{package}').").format(
+                names=", ".join(networks), package=SAFETENSORS
             )
         )

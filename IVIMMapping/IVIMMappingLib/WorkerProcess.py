@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ivimcore.jobs.job import Job
+from ivimcore.jobs.training import TrainingJob
 
 from .PythonExecutable import hiddenWindow, pythonExecutable, workerEnvironment
 
@@ -43,8 +44,12 @@ class WorkerProcess:
     even if this process is killed; if the object goes away or Python ends, the child is killed.
     """
 
-    def __init__(self, job: Job, folder: str | Path, executable: str | None = None) -> None:
+    def __init__(
+        self, job: Job | TrainingJob, folder: str | Path, executable: str | None = None, grace: float = GRACE
+    ) -> None:
         self.job = job
+        self.grace = grace
+        """Time [s] between `cancel` and the forced end."""
         self.folder = Path(folder)
         self.executable = executable
         self.returnCode: int | None = None
@@ -102,9 +107,9 @@ class WorkerProcess:
         return self._process is not None and self.returnCode is None
 
     def cancel(self) -> None:
-        """Ask the process to stop by closing its stdin; a `poll` after two seconds kills it if it has not."""
+        """Ask the process to stop by closing its stdin; a `poll` after `grace` seconds kills it if it has not."""
         if self.isRunning() and self._deadline is None:
-            self._deadline = time.monotonic() + GRACE
+            self._deadline = time.monotonic() + self.grace
             _closeStdin(self._process)
 
     def kill(self) -> None:

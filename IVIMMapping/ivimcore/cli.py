@@ -212,7 +212,13 @@ def _train(options: argparse.Namespace) -> None:
     )
     asked: list[int] = []
     signal.signal(signal.SIGINT, lambda *_: asked.append(1) if not asked else _interrupt())
-    run_training(job, _Screen(options.json).show, lambda: bool(asked))
+
+    def finish(card: Any, emit: Any) -> Any:
+        from .evaluation.trainingchecks import after_training
+
+        return after_training(card, emit)
+
+    run_training(job, _Screen(options.json).show, lambda: bool(asked), finish)
 
 
 def _models(options: argparse.Namespace) -> None:

@@ -19,7 +19,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 MAPPING = ROOT / "IVIMMapping"
 CORE = MAPPING / "ivimcore"
-PACKAGES = (CORE, MAPPING / "IVIMMappingLib")
+TRAINING = ROOT / "IVIMTraining"
+PACKAGES = (CORE, MAPPING / "IVIMMappingLib", TRAINING / "IVIMTrainingLib")
+DOORS = (MAPPING / "IVIMMapping.py", TRAINING / "IVIMTraining.py")
 
 # Each room imports only rooms before it. Files that stand beside the rooms have their place in the same order.
 ROOMS = ("physics", "data", "estimators", "networks", "jobs", "reports", "evaluation")
@@ -177,7 +179,7 @@ def is_module(name: str) -> bool:
 
 def imports_of(file: Path) -> list[Import]:
     """Every import of a file, relative ones resolved; `from package import module` counts as that module."""
-    relative = file.relative_to(MAPPING).with_suffix("").parts
+    relative = file.relative_to(TRAINING if file.is_relative_to(TRAINING) else MAPPING).with_suffix("").parts
     package = list(relative[:-1])
     found: list[Import] = []
 
@@ -231,6 +233,27 @@ def test_torch_is_imported_only_in_networks():
     found_in_core = [found for found in core_imports() if found.top in IN_NETWORKS]
     wrong = [str(found) for found in found_in_core if place_of_file(found.file) != "networks"]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_panels_do_not_import_torch():
+    """In Slicer's own process it can end Slicer: only the process that fits or trains loads it."""
+    files = [*DOORS, *python_files(*(folder for folder in PACKAGES if folder != CORE))]
+    loading = {f"ivimcore.networks.{path.stem}" for path in (CORE / "networks").glob("*.py")
+               if any(found.top in IN_NETWORKS and found.at_file_scope for found in imports_of(path))}  # fmt: skip
+    wrong = [str(found) for file in files for found in imports_of(file)
+             if found.top in IN_NETWORKS or found.module in loading]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_module_of_mapping_does_not_know_that_of_training():
+    files = [DOORS[0], *python_files(MAPPING / "IVIMMappingLib")]
+    wrong = [str(found) for file in files for found in imports_of(file) if found.top.startswith("IVIMTraining")]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_doors_of_the_modules_are_thin():
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in DOORS}
+    assert all(lines < 150 for lines in lengths.values()), lengths
 
 
 def test_model_cards_are_readable_without_torch():

@@ -6,10 +6,13 @@ Without the desktop program the panel is drawn by the same Qt widgets on stand-i
 same charts, and slice views by the same libraries; frames, menus and controllers of Slicer's window are missing.
 """
 
+import importlib.util
 import os
 import sys
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "IVIMMapping"), str(ROOT / "Testing" / "slicer")]
@@ -19,6 +22,7 @@ import slicer  # noqa: E402
 from IVIMTestPanel import PanelTest  # noqa: E402
 
 WIDTH, NARROW = 480, 360
+SECTIONS = ("seriesButton", "curveButton", "regionButton", "estimatorButton", "resultButton")
 
 
 class Screenshots(PanelTest):
@@ -48,9 +52,9 @@ class Screenshots(PanelTest):
         self.shoot("panel_dark.png", "curveButton", "estimatorButton")
         self._shootViews("result_views.png")
 
-    def shoot(self, name, *openSections, width=WIDTH):
+    def shoot(self, name, *openSections, width=WIDTH, sections=SECTIONS):
         """Take a picture of the panel with only these steps open, as high as they need."""
-        for section in ("seriesButton", "curveButton", "regionButton", "estimatorButton", "resultButton"):
+        for section in sections:
             getattr(self.ui, section).setProperty("collapsed", section not in openSections)
         slicer.util.mainWindow().setPanelWidth(width)
         self.process(0.5)
@@ -119,6 +123,43 @@ class Screenshots(PanelTest):
             addLegend(node, describeMap(node.GetAttribute(PARAMETER_ATTRIBUTE)))
 
 
+class TrainingScreenshots(PanelTest):
+    """Trains a network for the phantom, as the README says, and takes pictures on the way; needs PyTorch."""
+
+    out = Path("Screenshots")
+    minutes = 1.5
+
+    def runTest(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, IVIM_MODELS=folder):
+            self._train()
+
+    def _train(self):
+        from IVIMMappingLib.PhantomSample import createPhantomSeries
+
+        self.openModule("IVIMTraining")
+        ui = self.ui
+        node = createPhantomSeries(slicer.mrmlScene, slicer.app.applicationLogic(), shape=(96, 96, 6))[0]
+        ui.seriesSelector.setCurrentNode(node)
+        self.process(0.3)
+        ui.estimateSnrButton.click()
+        ui.organComboBox.setCurrentIndex(ui.organComboBox.findData("abdomen"))
+        ui.titleEdit.setText("Abdomen of our scanner")
+        ui.minutesSpinBox.setValue(self.minutes)
+        ui.startButton.click()
+        run = self.panel.state.run
+        self.waitUntil(lambda: run.isOver or run.fraction > 0.7, 600)
+        self.shoot("training_panel.png", "protocolButton", "tissueButton", "strategyButton", "trainingButton")
+        self.waitUntil(lambda: run.isOver, 600)
+        self.process(0.5)
+        self.shoot("training_checks.png", "checksButton", "modelsButton")
+        Screenshots._darken(self)
+        self.shoot("training_dark.png", "strategyButton", "trainingButton", "checksButton")
+
+    def shoot(self, name, *openSections):
+        names = ("protocol", "tissue", "strategy", "training", "checks", "models")
+        Screenshots.shoot(self, name, *openSections, sections=[f"{one}Button" for one in names])
+
+
 def write(pixels, path):
     """Write (h, w, 3) uint8 as PNG."""
     import SimpleITK
@@ -130,10 +171,15 @@ def main(arguments):
     if len(arguments) != 1:
         print("usage: python Testing/slicer/IVIMScreenshots.py FOLDER", file=sys.stderr)
         return 2
-    Screenshots.out = Path(arguments[0])
+    Screenshots.out = TrainingScreenshots.out = Path(arguments[0])
     Screenshots.out.mkdir(parents=True, exist_ok=True)
+    cases = [Screenshots()]
+    if importlib.util.find_spec("torch") is not None and importlib.util.find_spec("safetensors") is not None:
+        cases.append(TrainingScreenshots())
+    else:
+        print("Pictures of the training panel need PyTorch: pip install .[networks]", file=sys.stderr)
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    outcome = unittest.TextTestRunner().run(unittest.TestSuite([Screenshots()]))
+    outcome = unittest.TextTestRunner().run(unittest.TestSuite(cases))
     return 0 if outcome.wasSuccessful() and not outcome.skipped else 1
 
 

@@ -15,6 +15,8 @@ from IVIMMappingLib.VtkMessages import VtkMessages
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "IVIMMapping" / "IVIMMapping.py"
+TRAINING_MODULE = ROOT / "IVIMTraining" / "IVIMTraining.py"
+MODULES = (MODULE, TRAINING_MODULE)
 
 
 def startDesktop():
@@ -31,7 +33,7 @@ def startDesktop():
         raise unittest.SkipTest(f"no Qt for the stand-ins (pip install 'PySide6-Essentials<6.12'): {fault}") from fault
     from ivimstandins.Desktop import Desktop
 
-    return Desktop([MODULE])
+    return Desktop(list(MODULES))
 
 
 class PanelTest(unittest.TestCase):
@@ -61,6 +63,7 @@ class PanelTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
         self.widget = self.panel = self.ui = self.logic = None
+        self._hadTorch = "torch" in sys.modules
         self._children = _children()
         self._faults = self._collectFaults()
         self.messages = VtkMessages()
@@ -78,10 +81,10 @@ class PanelTest(unittest.TestCase):
         self.assertEqual(self.messages.errors, [], "VTK errors")
         self.assertEqual(left, set(), "child processes are left")
 
-    def openModule(self):
-        """Show the module and return its widget."""
-        slicer.util.selectModule("IVIMMapping")
-        self.widget = slicer.util.getModuleWidget("IVIMMapping")
+    def openModule(self, name="IVIMMapping"):
+        """Show a module and return its widget; `widget`, `panel`, `ui` and `logic` are then those of this module."""
+        slicer.util.selectModule(name)
+        self.widget = slicer.util.getModuleWidget(name)
         self.panel, self.ui, self.logic = self.widget.panel, self.widget.ui, self.widget.logic
         return self.widget
 
@@ -100,6 +103,10 @@ class PanelTest(unittest.TestCase):
             if time.monotonic() > end:
                 self.fail(f"still waiting after {seconds} s")
             self.process(0.01)
+
+    def assertTorchWasNotLoaded(self):
+        """Fail if this test has loaded torch; tests of networks in the same process may have done so before."""
+        self.assertFalse("torch" in sys.modules and not self._hadTorch, "torch was loaded into this process")
 
     def picture(self, name, widget=None, width=None):
         """Write a picture of the whole panel, or of `widget`, into `folder` and return its path.

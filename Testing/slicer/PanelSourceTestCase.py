@@ -5,10 +5,12 @@ import enum
 import unittest
 
 import slicer
-from IVIMTestPanel import MODULE, PanelTest
+from IVIMTestPanel import MODULES, PanelTest
 from IVIMTestScene import IN_DESKTOP
 
-FILES = (MODULE, *sorted((MODULE.parent / "IVIMMappingLib").glob("*.py")))
+FILES = tuple(
+    path for module in MODULES for path in (module, *sorted((module.parent / f"{module.stem}Lib").glob("*.py")))
+)
 
 
 def chain(node):

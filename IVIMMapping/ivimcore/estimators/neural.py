@@ -40,6 +40,7 @@ def torch_can_run() -> bool:
 class Network(VoxelwiseEstimator):
     """What all networks share; the classes that are listed are made by `_classes`, one for each card."""
 
+    needs_torch: ClassVar[bool] = True
     card: ClassVar[Any]
     runner: ClassVar[Any] = None
 
@@ -219,14 +220,19 @@ def _classes() -> dict[str, type[Estimator]]:
     for name, card in find().cards.items():
         known = _MADE.get(name)
         if known is None or known[0] is not card:
-            base = AnyProtocolNetwork if card.architecture["kind"] == "anyprotocol" else Network
-            about = {
-                "name": name, "title": card.title, "description": card.description, "card": card,
-                "references": tuple(card.references), "__doc__": card.description, "__module__": __name__,
-            }
-            known = _MADE[name] = (card, type(name, (base,), about))
+            known = _MADE[name] = (card, class_of(card))
         found[name] = known[1]
     return found
+
+
+def class_of(card: Any) -> type[Estimator]:
+    """Make the estimator class of a model card, listed or not: a model is checked before it is kept."""
+    base = AnyProtocolNetwork if card.architecture["kind"] == "anyprotocol" else Network
+    about = {
+        "name": card.id, "title": card.title, "description": card.description, "card": card,
+        "references": tuple(card.references), "__doc__": card.description, "__module__": __name__,
+    }
+    return type(card.id, (base,), about)
 
 
 def missing(name: str) -> InputError | None:

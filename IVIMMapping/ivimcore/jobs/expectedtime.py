@@ -18,10 +18,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from ..estimators import create
+from ..estimators import create, describe
 from .job import Request
 
 START = 0.6
@@ -70,9 +70,10 @@ RATES: tuple[Rate, ...] = (  # measured 2026-11-20 on one core of an AMD EPYC
     Rate("adc", {}, 0.0, 0.04, 0.016),
 )
 
-
-NETWORK, ENSEMBLE = Rate("network", {}, 3.0, 2.5, 0.0), Rate("network", {"ensemble": True}, 3.0, 7.0, 0.0)
-"""Any trained network, and with all its trainings: loading torch takes longer than fitting a volume."""
+NETWORK_START = 3.0
+"""Time [s] in which the process loads torch and the weights."""
+NETWORK_VOXEL = {"mlp": 1.0, "cnn_bilstm": 60.0, "anyprotocol": 2.5}
+"""Time a voxel takes on one core [µs], by architecture of the network."""
 
 
 def rate_key(name: str, options: Mapping[str, Any] | None = None) -> str:
@@ -144,17 +145,26 @@ def words(seconds: float) -> str:
 
 def _rate(name: str, options: Mapping[str, Any] | None) -> Rate:
     """Find the rate that names most of the options; one of which nothing is known is as slow as the slowest."""
-    estimator = create(name, **dict(options or {}))
-    values = estimator.values()
-    if getattr(estimator, "card", None) is not None:
-        return replace(ENSEMBLE if values.get("ensemble") else NETWORK, name=name)
+    values = create(name, **dict(options or {})).values()
     if values.get("prior") == "file":  # costs what the prior of an organ does
         values["prior"] = "organ"
     fitting = [rate for rate in RATES if rate.name == name and rate.matches(values)]
     if fitting:
         return max(fitting, key=lambda rate: len(rate.options))
+    card = describe(name).card
+    if card is not None:
+        return _of_network(name, card, bool(values.get("ensemble")))
     slowest = max(RATES, key=lambda rate: rate.base + 12 * rate.slope)
     return Rate(name, {}, slowest.fixed, slowest.base, slowest.slope)
+
+
+def _of_network(name: str, card: Mapping[str, Any], ensemble: bool) -> Rate:
+    """Return the rate of a trained network from its architecture; an ensemble runs every member, twice per image more
+    where the noise is carried through a network that does not give its own uncertainty."""
+    kind = card["architecture"]["kind"]
+    voxel = NETWORK_VOXEL[kind] * (int(card["members"]) if ensemble else 1)
+    slope = 2 * voxel if ensemble and kind != "anyprotocol" else 0.0
+    return Rate(name, {"ensemble": True} if ensemble else {}, NETWORK_START, voxel, slope)
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------

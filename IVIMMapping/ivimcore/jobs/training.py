@@ -23,6 +23,8 @@ TORCH_IS_MISSING = (
 )
 PATIENTS = "patients.npy"
 NOISE_VOXELS = 20_000
+Finish = Callable[[Any, Emit], Any]
+"""Called with the card of a model that was just trained, and `emit`; returns the card."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ class TrainingJob:
         return cls(**content)
 
 
-def run_training(job: TrainingJob, emit: Emit, stop: Callable[[], bool] = lambda: False) -> Any:
+def run_training(
+    job: TrainingJob, emit: Emit, stop: Callable[[], bool] = lambda: False, finish: Finish | None = None
+) -> Any:
     """Train as the job says; return the card. A stop keeps the best so far, ready to be resumed.
 
-    Events: `status`, `training` (member, step, losses, seconds left), `warning`, `result`. Raises InputError for what
-    the person can mend.
+    Events: `status`, `training` (member, step, losses, seconds left), `warning`, `result`; `finish` looks at the model
+    before the last one. Raises InputError for what the person can mend.
     """
     if find_spec("torch") is None or find_spec("safetensors") is None:
         raise InputError(TORCH_IS_MISSING)
@@ -104,6 +108,8 @@ def run_training(job: TrainingJob, emit: Emit, stop: Callable[[], bool] = lambda
         return not stop()
 
     card = train(recipe, job.out, job.minutes, job.resume, measured, tell, job.device, lambda said: emit(warning(said)))
+    if finish is not None:
+        card = finish(card, emit)
     emit(result(folder=str(card.folder), model=card.id, files=sorted(path.name for path in card.folder.glob("[!.]*"))))
     return card
 
@@ -132,11 +138,17 @@ def _on_series(content: dict[str, Any], job: TrainingJob, folder: Path, emit: Em
         low, high = np.percentile(lowest, [5, 95])
         content["noise"] = {"model": "rician", "snr": [round(float(low), 1), round(float(high), 1)]}
         emit(warning(f"SNR of the series: {low:.0f} to {high:.0f} (5th to 95th percentile)."))
-    if content.get("distribution", {}).get("kind") == "patients" and "file" not in content["distribution"]:
+    about = content.get("distribution", {})
+    parts = (about, *about.get("parts", ()))
+    wanting = [part for part in parts if part.get("kind") == "patients" and "file" not in part]
+    if wanting:
         rows = patients_of(series.signal, series.acquisition, mask)
         folder = Path(job.out) / content["id"]
         folder.mkdir(parents=True, exist_ok=True)
         save_patients(folder / PATIENTS, rows)
-        content["distribution"] = {"kind": "patients", "file": PATIENTS}
+        named = lambda part: {**part, "file": PATIENTS} if part in wanting else part  # noqa: E731
+        content["distribution"] = named(about)
+        if "parts" in about:
+            content["distribution"] = {**about, "parts": [named(part) for part in about["parts"]]}
         emit(warning(f"Tissue of {len(rows)} voxels of the series (segmented fit) is what the network is trained on."))
     return content, merged.T, folder

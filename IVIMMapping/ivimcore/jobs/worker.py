@@ -33,8 +33,9 @@ TRAINING_GRACE = 30.0
 class Worker:
     """Carries out one job and reports on a stream; stops when asked, or when its stdin closes."""
 
-    def __init__(self, output: object = sys.stdout) -> None:
+    def __init__(self, output: object = sys.stdout, after_training: Any = None) -> None:
         self._output = output
+        self._after_training = after_training
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._finished = threading.Event()
@@ -79,7 +80,9 @@ class Worker:
                 from .training import TrainingJob, run_training
 
                 self._grace = TRAINING_GRACE
-                run_training(TrainingJob.from_content(training), self.emit, self._stop.is_set)
+                run_training(
+                    TrainingJob.from_content(training), self.emit, self._stop.is_set, self._after_training
+                )
                 return DONE
             run(Job.from_json(text), self.emit, self._stop.is_set)
             return DONE
@@ -116,13 +119,13 @@ def _read(path: Path) -> str:
         raise InputError(f"The job file cannot be read ({fault}); write it again.") from None
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the worker on one job file named on the command line."""
+def main(arguments: list[str] | None = None, after_training: Any = None) -> int:
+    """Run the worker on one job file named on the command line; `after_training` looks at a trained model."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1:
         print("usage: python -m ivimcore.worker job.json", file=sys.stderr)
         return WRONG_INPUT
-    worker = Worker()
+    worker = Worker(after_training=after_training)
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), lambda *_: threading.Thread(target=worker.stop, daemon=True).start())
     threading.Thread(target=worker.watch, args=(sys.stdin,), daemon=True).start()

@@ -18,8 +18,9 @@ from .tasks import Batch, Task
 Tensor = torch.Tensor
 SAVE_EVERY = 30.0
 """Seconds between checkpoints, at validations."""
-TIMED_STEPS = 30
-"""Steps whose time tells how many fit into a budget of minutes."""
+WARM_STEPS, TIMED_STEPS, TIMED_SHARE, TIMED_SECONDS = 5, 30, 0.05, 3.0
+"""How many steps fit into a budget of minutes is told by the steps after the first few, which load what torch needs: at
+least so many, and as many as take this share of the budget, or that many seconds if it is less."""
 CHECK_PART = 4096
 """Voxels of a validation in one piece."""
 
@@ -95,6 +96,7 @@ class Trainer:
         self.history: list[tuple[int, float, float]] = []
         self.best_weights = self._weights()
         self.planned = minutes is None
+        self._warm: tuple[int, float] | None = None
         self.ended = ""
 
     def _weights(self) -> dict[str, Tensor]:
@@ -137,7 +139,8 @@ class Trainer:
         Raises InputError where the loss is no number before anything was learned, the GPU holds not even one part of a
         batch, or the disk is full.
         """
-        began, last_save, sum_of, count = time.perf_counter() - self.used, time.perf_counter(), 0.0, 0
+        began, sum_of, count = time.perf_counter() - self.used, 0.0, 0
+        last_save = -math.inf  # the first validation is saved: a training of seconds can be killed, too
         while self.step < self.steps and not self.ended:
             loss = self._step()
             self.used = time.perf_counter() - began
@@ -148,7 +151,7 @@ class Trainer:
                 break
             self.step += 1
             sum_of, count = sum_of + loss, count + 1
-            if not self.planned and self.step == TIMED_STEPS:
+            if not self.planned:
                 self._plan()
             if self.step % self.settings["every"] == 0 or self.step == self.steps:
                 go_on = self._validate(sum_of / count, tell)
@@ -165,10 +168,17 @@ class Trainer:
         return Trained(weights, self.ended or "finished", self.step, self.used, self.history, self.best)
 
     def _plan(self) -> None:
-        """Choose the number of steps from the time of the first ones; the first five only warm up."""
+        """Choose the number of steps, as soon as some were timed after the first ones."""
+        if self._warm is None or self.step < WARM_STEPS:
+            self._warm = (self.step, self.used)
+        timed, seconds = self.step - self._warm[0], self.used - self._warm[1]
+        budget = 60 * self.minutes
+        enough = timed >= TIMED_STEPS - WARM_STEPS and seconds >= min(TIMED_SHARE * budget, TIMED_SECONDS)
+        if not enough and self.used < budget:
+            return
         self.planned = True
-        a_step = self.used / self.step
-        self.steps = max(self.step + 1, min(self.settings["steps"], int(60 * self.minutes / a_step)))
+        left = max(0.0, budget - self.used)
+        self.steps = min(self.settings["steps"], self.step + max(1, int(left * timed / max(seconds, 1e-9))))
 
     def _rate(self) -> float:
         done = self.step / max(1, self.steps if self.planned else self.settings["steps"])

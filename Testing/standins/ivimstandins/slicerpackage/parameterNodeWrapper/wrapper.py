@@ -72,6 +72,7 @@ class _Methods:
         self._values = {name: _Value(field, parameterNode, prefix) for name, field in self.allParameters.items()}
         self._guis = {}
         self._nextTag = 0
+        self._observers = []
         self._updating = False
 
     def _check(self, name):
@@ -114,7 +115,7 @@ class _Methods:
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
             connector.onChanged(self._writer(name, connector))
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._updateGui())
+        self._observers.append(self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._updateGui()))
         return tag
 
     def disconnectGui(self, tag):
@@ -148,6 +149,11 @@ class _Methods:
     def EndModify(self, wasModified):
         return self.parameterNode.EndModify(wasModified)
 
+    def __del__(self):
+        # Python empties a function that only an unreachable wrapper of the node holds; VTK would still call it.
+        for tag in self._observers:
+            self.parameterNode.RemoveObserver(tag)
+
     def AddObserver(self, event, callback, priority=0.0):
         return self.parameterNode.AddObserver(event, callback, priority)
 
@@ -179,7 +185,7 @@ def _wrap(cls):
         default = getattr(cls, name) if hasattr(cls, name) else given.value if given else None
         fields[name] = _Field(name, kind, default)
     for name, value in vars(_Methods).items():
-        if name in ("__init__",) or not name.startswith("__"):
+        if name in ("__init__", "__del__") or not name.startswith("__"):
             if name in fields:
                 raise ValueError(f"Cannot use reserved name '{name}' in a parameterNodeWrapper")
             setattr(cls, name, value)
