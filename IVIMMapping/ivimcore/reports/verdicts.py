@@ -180,7 +180,7 @@ def verdict(before: float, after: float, spread: Spread, level: float = LEVEL, f
     if not np.isfinite([before, after]).all():
         return replace(nothing, reason="A value is missing.")
     if not spread.known:
-        return replace(nothing, reason="The reference cohort has no spread of repeated measurements of this map and region.")
+        return replace(nothing, reason="The reference cohort has no spread between sessions in this map and region.")
     if spread.proportional > 0 and not (before > 0 and after > 0):
         return replace(nothing, reason="A relative change needs positive values.")
     limits, ends = change_limits(before, spread, level), true_change(before, after, spread, level)
