@@ -29,10 +29,13 @@ from ..reports.roistatistics import write_csv
 Array = np.ndarray
 REFERENCE, TREATED = "reference", "treated"
 SESSIONS = {REFERENCE: ("test", "retest"), TREATED: ("pre", "post")}
-TUMOUR = {"D": 1.35e-3, "f": 0.13, "Dstar": 35e-3}
-"""Typical values of the tumour [mm²/s, 1, mm²/s]."""
+TISSUES = {
+    "tumour": {"D": 1.35e-3, "f": 0.13, "Dstar": 35e-3}, "liver": {"D": 1.10e-3, "f": 0.23, "Dstar": 70e-3},
+}  # fmt: skip
+"""Typical values [mm²/s, 1, mm²/s]."""
 BETWEEN = {"D": 0.13, "f": 0.30, "Dstar": 0.30}
-"""Spread of the subjects, SD of the logarithm."""
+"""Spread of the subjects, SD of the logarithm; half of it in the liver."""
+SHARE = {"tumour": 1.0, "liver": 0.5}
 DAY = {"D": 0.02, "f": 0.05, "Dstar": 0.15}
 """Change from day to day in the tissue itself, SD of the logarithm."""
 EFFECTS = {"D": 0.18, "f": 0.45}
@@ -75,19 +78,21 @@ def generate(
             name = f"{group}-{number + 1 - (reference if group == TREATED else 0):03d}"
             responds = group == TREATED and number - reference < responders
             rng = np.random.default_rng([seed, number])
-            own = {key: value * np.exp(BETWEEN[key] * rng.normal()) for key, value in TUMOUR.items()}
+            own = {(region, key): value * np.exp(SHARE[region] * BETWEEN[key] * rng.normal())
+                   for region, values in TISSUES.items() for key, value in values.items()}  # fmt: skip
             body = _Body(*rng.uniform((-0.05, -0.05, 0.20, -0.05), (0.05, 0.05, 0.28, 0.05)))
             found = []
             for index, session in enumerate(SESSIONS[group]):
-                effect = {key: 1 + effects.get(key, 0.0) * (responds and index == 1) for key in own}
-                today = {key: own[key] * np.exp(DAY[key] * rng.normal()) * effect[key] for key in own}
+                helps = responds and index == 1
+                effect = {("tumour", key): 1 + size * helps for key, size in effects.items()}
+                today = {pair: own[pair] * np.exp(DAY[pair[1]] * rng.normal()) * effect.get(pair, 1.0) for pair in own}
                 phantom, labels = _scan(body, today, shape, protocol, snr, instability, rng)
                 place = Path(name, session)
                 _write(phantom, labels, folder / place)
                 rows.append({"subject": name, "session": session, "group": group, "series": place / "dwi.nii.gz",
                              "rois": place / "regions.seg.nrrd", "mask": place / "mask.nii.gz"})  # fmt: skip
                 found.append({(region, key): float(phantom.truth[key][labels == value].mean(dtype=float))
-                              for value, region in LABELS.items() for key in own})  # fmt: skip
+                              for value, region in LABELS.items() for key in BETWEEN})  # fmt: skip
             truth += [
                 {"subject": name, "group": group, "responds": bool(responds and region == "tumour" and key in effects),
                  "region": region, "map": key, "first": value, "second": found[1][region, key]}
@@ -116,14 +121,15 @@ class _Body:
 
 
 def _scan(
-    body: _Body, tumour: Mapping[str, float], shape: tuple[int, int, int], protocol: str, snr: float,
+    body: _Body, today: Mapping[tuple[str, str], float], shape: tuple[int, int, int], protocol: str, snr: float,
     instability: float, rng: np.random.Generator,
 ) -> tuple[Phantom, Array]:
     """Measure one session; return the phantom and the regions as a reader draws them (x, y, z)."""
     shift, turn = rng.normal(0, 0.5 * 2 / shape[0], 2), rng.normal(0, np.deg2rad(2))
     tissues = (
-        Tissue(1, "soft tissue", 1.30e-3, 0.06, 20e-3, 0.6), Tissue(2, "liver", 1.10e-3, 0.23, 70e-3, 1.0),
-        Tissue(3, "tumour", tumour["D"], tumour["f"], tumour["Dstar"], 1.1),
+        Tissue(1, "soft tissue", 1.30e-3, 0.06, 20e-3, 0.6),
+        *(Tissue(label, name, *(today[name, key] for key in ("D", "f", "Dstar")), S0)
+          for label, name, S0 in ((2, "liver", 1.0), (3, "tumour", 1.1))),
     )  # fmt: skip
 
     def moved(x: Array, y: Array) -> tuple[Array, Array]:

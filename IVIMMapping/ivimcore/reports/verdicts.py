@@ -138,6 +138,26 @@ def true_change(before: float, after: float, spread: Spread, level: float = LEVE
     return _edges(lambda change: spread.p(before, after, change) - (1 - level), middle, reach)
 
 
+def limit_at_mean(means: Array, spread: Spread, level: float = LEVEL) -> Array:
+    """Return the difference [stored unit] that bounds unchanged patients at each mean of two sessions (m,).
+
+    By bisection on the p-value, which falls with the difference; NaN where the spread is unknown or a mean is not
+    positive although the form needs it.
+    """
+    means = np.asarray(means, dtype=float)
+    low, high = np.zeros(means.shape), np.full(means.shape, np.nan)
+    if spread.known:
+        half = float(prediction_factor(spread.nu, level))
+        high = np.full(means.shape, half * spread.sd) if spread.proportional < 1 else np.zeros(means.shape)
+        if spread.proportional > 0:
+            high = np.where(means > 0, np.maximum(high, 2 * means * np.tanh(half * spread.log_sd / 2)), np.nan)
+    for _ in range(60):
+        middle = (low + high) / 2
+        inside = spread.p(means - middle / 2, means + middle / 2) > 1 - level
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return high
+
+
 def _reach(value: float, spread: Spread, level: float) -> float:
     """Return a change that is certainly beyond the limits of either form."""
     half = float(prediction_factor(spread.nu, level))
