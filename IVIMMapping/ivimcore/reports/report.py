@@ -1,4 +1,4 @@
-"""The test-retest report of a cohort: one self-contained page, its PDF, a CSV behind every figure, its limits as a file.
+"""The test-retest report of a cohort: one self-contained page, its PDF, CSV behind every figure, its limits as a file.
 
     write_report("DIR")      # what `ivim report DIR` does
 
@@ -40,6 +40,8 @@ from .verdicts import chance_of_any, width_sentence
 TEMPLATES = Path(__file__).with_name("templates")
 THUMBNAILS = 60
 """Thumbnails on the page; more would make it slow to open."""
+VERDICTS = 80
+"""Verdicts on the page; of more, those 'within chance' stand in the CSV file alone."""
 INSTALL = "install it with pip install 'ivimslicer[report]'"
 
 
@@ -135,9 +137,11 @@ def render(analysis: Analysis, identifiers: bool = False) -> str:
         title=options.name, claims=tables.claim_sentences(analysis), conditions=_conditions(analysis),
         warnings=analysis.warnings, cohort=_cohort_table(data),
         repeatability=words.repeatability_table(tables.repeatability_rows(cells)),
+        context=words.context_table(tables.repeatability_rows(cells)),
         width=width_sentence(first.nu, first.subjects, options.level), figures=figures,
         treated=words.treated_table(tables.treated_rows(cells)),
-        verdicts=words.verdict_table(tables.verdict_rows(cells, data.names)), multiplicity=_multiplicity(analysis),
+        verdicts=words.verdict_table(_shown(tables.verdict_rows(cells, data.names))),
+        multiplicity=_multiplicity(analysis),
         comparison=words.comparison_table(tables.comparison_rows(analysis)),
         assumptions=words.assumption_table(tables.assumption_rows(cells)), checks=_checks(analysis), profiles=profiles,
         conformance=words.conformance_table(tables.conformance_rows(cells)), thumbnails=pictures[:THUMBNAILS],
@@ -145,6 +149,11 @@ def render(analysis: Analysis, identifiers: bool = False) -> str:
         methods=_methods_table(data), method_notes=_method_notes(analysis), left_out=analysis.left_out,
         footer=f"IVIMSlicer {__version__}, maps by version {data.version}, Python {sys.version.split()[0]}.",
     )
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the verdicts for the page: all, or of many only those that are not 'within chance'."""
+    return rows if len(rows) <= VERDICTS else [row for row in rows if row["verdict"] != "within chance"]
 
 
 def _named(cells: Sequence[Any], data: CohortData) -> str:
@@ -185,12 +194,14 @@ def _cohort_table(data: CohortData) -> words.Table:
 
 def _multiplicity(analysis: Analysis) -> str:
     count, level = analysis.per_patient, analysis.options.level
+    many = sum(len(cell.verdicts) for cell in analysis.cells) > VERDICTS
     chance = 100 * chance_of_any(count, level)
     applied = "Holm's correction was applied" if analysis.options.holm else (
         "The verdicts are not corrected for that; p (Holm) beside them is, and --holm applies it")  # fmt: skip
     return (
         f"{count} comparisons a patient and estimator: an unchanged patient is called changed in at least one of them "
         f"with a chance of up to {chance:.0f} %. {applied}."
+        + (" Those within chance are in report/verdicts.csv." if many else "")
     )
 
 

@@ -52,8 +52,14 @@ def _panels(cells: Sequence[Cell], rows: int = 1) -> tuple[Any, Any]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(max(PANEL * len(cells), 4.2) + 0.3, HEIGHT * rows + 0.45), layout="constrained")
+    figure = Figure(figsize=(max(PANEL * len(cells), 4.2) + 0.3, HEIGHT * rows + 0.45), layout=None)
     FigureCanvasSVG(figure)
+    width, height = figure.get_size_inches()
+    # Fixed margins [inch]: solving for them would take longer than drawing.
+    figure.subplots_adjust(
+        left=0.72 / width, right=1 - 0.1 / width, bottom=0.5 / height, top=1 - 0.28 / height, wspace=0.22,
+        hspace=0.34,
+    )  # fmt: skip
     return figure, figure.subplots(rows, len(cells), squeeze=False)
 
 

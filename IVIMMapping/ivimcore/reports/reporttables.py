@@ -11,7 +11,6 @@ from scipy import stats
 from ..physics.parameters import PARAMETERS
 from .cohortanalysis import Analysis, Cell
 from .reportfigures import _ends, standardised_differences
-from .verdicts import width_sentence
 from .withinsubject import Interval
 
 Row = dict[str, Any]
@@ -169,26 +168,28 @@ def conformance_rows(cells: Sequence[Cell]) -> list[Row]:
 
 
 def claim_sentences(analysis: Analysis) -> list[str]:
-    """Write the claim of every cell: what change is a true change, with its conditions."""
+    """Write one claim for every region and map: beyond what, by which estimator, a change is a true change."""
     said = []
-    for cell in analysis.cells:
-        found, shown = cell.found, PARAMETERS[cell.map]
-        if not found.spread.known:
-            continue
-        level = 100 * analysis.options.level
-        if found.profile.form == "proportional":
-            low, high = np.expm1(-found.prediction), np.expm1(found.prediction)
-            limit = f"−{-100 * low:.0f}/+{100 * high:.0f} %" if round(-100 * low) != round(100 * high) else (
-                f"±{100 * high:.0f} %")  # fmt: skip
-        else:
-            limit = f"±{found.prediction * shown.display_factor:.2g} {shown.display_unit}"
-        text = (
-            f"A change of {shown.symbol} in {cell.region} beyond {limit} is a true change with {level:.0f} % "
-            f"confidence, as estimated by {cell.estimator} (n = {found.subjects} subjects, ν = {found.nu:.0f})."
-        )
-        if width := width_sentence(found.nu, found.subjects, analysis.options.level):
-            text += " " + width
-        if not found.profile.holds:
-            text += " A trend of the spread remains: one limit for all values is not supported."
-        said.append(text)
+    for region, key in dict.fromkeys((cell.region, cell.map) for cell in analysis.cells):
+        mine = [c for c in analysis.cells if (c.region, c.map) == (region, key) and c.found.spread.known]
+        if mine:
+            limits = "; ".join(_limit_words(cell) for cell in mine)
+            counts = sorted({cell.found.subjects for cell in mine})
+            said.append(
+                f"A change of {PARAMETERS[key].symbol} in {region} beyond the limit is a true change with "
+                f"{100 * analysis.options.level:.0f} % confidence: {limits} (n = {' or '.join(map(str, counts))})."
+            )
     return said
+
+
+def _limit_words(cell: Cell) -> str:
+    """Write 'posterior −16/+19 %', or with a constant spread the change in its unit."""
+    found, shown = cell.found, PARAMETERS[cell.map]
+    if found.profile.form == "proportional":
+        low, high = 100 * np.expm1(-found.prediction), 100 * np.expm1(found.prediction)
+        limit = f"±{high:.0f} %" if round(-low) == round(high) else f"−{-low:.0f}/+{high:.0f} %"
+    else:
+        unit = "percentage points" if shown.display_unit == "%" else f"·{shown.display_unit}"
+        limit = f"±{found.prediction * shown.display_factor:.2g} {unit}".replace(" ·", "·")
+    return f"{cell.estimator} {limit}" + ("" if found.profile.holds else " (a trend of the spread remains)")
+

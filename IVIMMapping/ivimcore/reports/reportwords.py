@@ -69,15 +69,24 @@ def repeatability_table(rows: Sequence[Row]) -> Table:
         "region": lambda r: r["region"], "map": lambda r: PARAMETERS[r["map"]].label,
         "estimator": lambda r: r["estimator"], "n": lambda r: str(r["subjects"]),
         "mean": lambda r: number(r["mean"] * factor_of(r)), "wSD": lambda r: interval(r, "wsd", factor_of(r)),
-        "without shift": lambda r: number(r["wsd_without_shift"] * factor_of(r), 2),
         "RC": lambda r: interval(r, "rc", factor_of(r)), "wCV (log) [%]": lambda r: interval(r, "wcv_log", 100),
         "wCV (rms) [%]": lambda r: number(100 * r["wcv_rms"], 2),
-        "limits of a change": lambda r: f"{percent(r['limit_low'])} / {percent(r['limit_high'])}",
-        "spread": lambda r: r["form"], "between / wSD": lambda r: interval(r, "between_over_wsd"),
-        "ICC(2,1)": lambda r: interval(r, "icc"), "information": lambda r: number(r["information"], 2),
-        "bias": lambda r: interval(r, "bias", factor_of(r)), "p": lambda r: p_value(r["bias_p_t"]),
+        "2.77 limits": lambda r: f"{percent(r['limit_low'])} / {percent(r['limit_high'])}",
     }  # fmt: skip
-    return Table(list(columns), [[write(row) for write in columns.values()] for row in rows], left=3, words=(11,))
+    return Table(list(columns), [[write(row) for write in columns.values()] for row in rows], left=3)
+
+
+def context_table(rows: Sequence[Row]) -> Table:
+    """Arrange what wSD must be read beside: spread between subjects, ICC, information, bias between sessions."""
+    columns: dict[str, Callable[[Row], str]] = {
+        "region": lambda r: r["region"], "map": lambda r: PARAMETERS[r["map"]].label,
+        "estimator": lambda r: r["estimator"], "between / wSD": lambda r: interval(r, "between_over_wsd"),
+        "ICC(2,1)": lambda r: interval(r, "icc"), "information": lambda r: number(r["information"], 2),
+        "bias between sessions": lambda r: interval(r, "bias", factor_of(r)), "p": lambda r: p_value(r["bias_p_t"]),
+        "wSD without it": lambda r: number(r["wsd_without_shift"] * factor_of(r), 2),
+        "spread": lambda r: r["form"],
+    }  # fmt: skip
+    return Table(list(columns), [[write(row) for write in columns.values()] for row in rows], left=3)
 
 
 def verdict_table(rows: Sequence[Row]) -> Table:
