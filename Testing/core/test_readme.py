@@ -31,7 +31,8 @@ def test_the_python_example_runs_as_printed(tmp_path, monkeypatch):
 
 def test_every_argument_in_the_readme_exists(capsys):
     known = set()
-    for command in ("info", "map", "demo", "evaluate", "models"):
+    commands = ("info", "map", "demo", "evaluate", "models", "cohort", "report", "follow-up", "protocol-sheet")
+    for command in commands:
         with pytest.raises(SystemExit):
             parser().parse_args([command, "--help"])
         known |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))

@@ -76,7 +76,7 @@ def safe_name(name: str) -> str:
     Case alone does not keep names apart on every system, so a name with capitals gets the checksum too.
     """
     plain = re.sub(r"[^a-z0-9-]+", "-", name.casefold()).strip("-")[:40]
-    if plain == name and plain not in ("con", "prn", "aux", "nul"):
+    if plain and plain == name and plain not in ("con", "prn", "aux", "nul"):
         return plain
     return f"{plain or 'x'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
