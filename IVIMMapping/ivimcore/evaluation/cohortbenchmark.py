@@ -41,7 +41,7 @@ NAME = "cohort"
 DESCRIPTION = "A synthetic test-retest study with treated patients: verdicts against truth, wSD, ICC, information."
 ESTIMATORS = ("nlls", "bayes_map", "posterior")
 REGION = "tumour"
-SNR = 20.0
+SNR = 12.0
 COLUMNS = (
     "benchmark", "estimator", "snr", "parameter", "unit", "subjects", "wsd", "wsd_low", "wsd_high", "wcv", "between_sd",
     "between_over_wsd", "icc", "icc_low", "icc_high", "information", "true_changes", "found", "sensitivity",

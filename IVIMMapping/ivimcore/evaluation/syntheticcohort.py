@@ -56,8 +56,8 @@ class SyntheticCohort:
 
 
 def generate(
-    out: Path | str, reference: int = 14, treated: int = 9, responders: int = 6, snr: float = 20.0,
-    instability: float = 0.02, effects: Mapping[str, float] = EFFECTS, shape: tuple[int, int, int] = (40, 40, 3),
+    out: Path | str, reference: int = 14, treated: int = 9, responders: int = 6, snr: float = 12.0,
+    instability: float = 0.005, effects: Mapping[str, float] = EFFECTS, shape: tuple[int, int, int] = (40, 40, 3),
     protocol: str = "abdomen12", seed: int = 1,
 ) -> SyntheticCohort:
     """Write a cohort: series with b-values, regions, mask, manifest.csv and truth.csv.

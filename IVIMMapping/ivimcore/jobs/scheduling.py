@@ -127,6 +127,7 @@ class Workers:
     def _spread(self, function: Callable[[Any], Any], waiting: Iterator[Any]) -> Iterator[Any]:
         from distributed import as_completed
 
+        gone = "The Dask scheduler has gone; what is finished is kept, run the same command for the rest."
         running: dict[str, Any] = {}
         ready = as_completed(raise_errors=False, loop=self._client.loop)
 
@@ -141,7 +142,11 @@ class Workers:
             for future in ready:
                 task = running.pop(future.key)
                 if future.status == "finished":
-                    yield task, future.result()
+                    try:
+                        found = future.result()
+                    except OSError:  # the connection broke between the message and the result
+                        raise InputError(gone) from None
+                    yield task, found
                 elif future.status == "error":
                     fault = future.exception()
                     if type(fault).__name__ == "KilledWorker":
@@ -150,9 +155,7 @@ class Workers:
                         sentence = f"A fault in IVIMSlicer ({type(fault).__name__}: {fault}); please report it."
                     yield task, Lost(task, sentence)
                 else:
-                    raise InputError(
-                        "The Dask scheduler has gone; what is finished is kept, run the same command for the rest."
-                    )
+                    raise InputError(gone)
                 future.release()
                 submit(1)
         finally:
