@@ -27,10 +27,10 @@ def print_pdf(page: Path, target: Path) -> str:
 
     Neither way fetches anything: the page holds all it needs, and an address in it is refused.
     """
-    if _by_weasyprint(page, target):
+    if by_weasyprint(page, target):
         return ""
     program = browser()
-    if program and _by_chromium(program, page, target):
+    if program and by_chromium(program, page, target):
         return ""
     return (
         "No PDF was made: neither WeasyPrint (pip install 'ivimslicer[report]', with the Pango libraries of the "
@@ -38,7 +38,8 @@ def print_pdf(page: Path, target: Path) -> str:
     )
 
 
-def _by_weasyprint(page: Path, target: Path) -> bool:
+def by_weasyprint(page: Path, target: Path) -> bool:
+    """Print by WeasyPrint; False where it or the libraries of Pango are missing."""
     try:
         import weasyprint
     except (ImportError, OSError):  # OSError: the package is there, the libraries of Pango are not
@@ -46,7 +47,7 @@ def _by_weasyprint(page: Path, target: Path) -> bool:
     for name in ("weasyprint", "fontTools"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
-    class OnlyInside(weasyprint.URLFetcher if hasattr(weasyprint, "URLFetcher") else object):
+    class OnlyInside(weasyprint.URLFetcher):
         def fetch(self, url: str, headers: object = None) -> object:
             if not url.startswith("data:"):
                 raise ValueError("a report fetches nothing")
@@ -56,7 +57,8 @@ def _by_weasyprint(page: Path, target: Path) -> bool:
     return True
 
 
-def _by_chromium(program: str, page: Path, target: Path) -> bool:
+def by_chromium(program: str, page: Path, target: Path) -> bool:
+    """Print by a Chromium whose path is `program`; False where that did not work."""
     with tempfile.TemporaryDirectory() as profile:
         command = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", "--disable-extensions",
