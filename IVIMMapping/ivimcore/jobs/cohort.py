@@ -42,7 +42,8 @@ class Summary:
     """What a cohort run did: records of all scans that are done, failures as (scan, sentence), and its cost.
 
     `done` scans fitted in this run, `kept` those that were up to date; `seconds` wall time; `peak_mb` of the largest
-    worker, None where unknown; `fit_seconds` and `scan_seconds` summed over the scans done in this run.
+    worker, None where unknown; `fit_seconds`, `scan_seconds` (wall) and `cpu_seconds` (processor) summed over the scans
+    done in this run.
     """
 
     records: dict[str, dict[str, Any]]
@@ -53,6 +54,7 @@ class Summary:
     peak_mb: float | None
     fit_seconds: float
     scan_seconds: float
+    cpu_seconds: float
 
 
 def open_cohort(path: Path | str) -> Manifest:
@@ -108,7 +110,7 @@ def run_cohort(
         if settings.bids:
             bids.describe_dataset(out, manifest.path, __version__)
         emit(status(f"{len(tasks)} series, {kept} up to date, {len(todo)} to do"))
-        peaks, fit_seconds, scan_seconds, done, began = [], 0.0, 0.0, 0, time.monotonic()
+        peaks, fit_seconds, scan_seconds, cpu_seconds, done, began = [], 0.0, 0.0, 0.0, 0, time.monotonic()
         for number, (task, found) in enumerate(pool.map(run_scan, todo), start=1):
             sentence = found.sentence if isinstance(found, Lost) else found.get("error")
             if sentence:
@@ -118,6 +120,7 @@ def run_cohort(
                 records[task.scan.key] = found
                 done += bool(found["again"])
                 scan_seconds += found["seconds"]
+                cpu_seconds += found["cpu_seconds"]
                 fit_seconds += sum(about.get("fit_seconds") or 0.0 for about in found["provenance"].values())
                 peaks.append(found["peak_mb"])
             left = (time.monotonic() - began) / number * (len(todo) - number)
@@ -131,6 +134,7 @@ def run_cohort(
     summary = Summary(
         records, tuple((scans[key], sentence) for key, sentence in failures.items()), done, len(records) - done,
         time.monotonic() - started, max((peak for peak in peaks if peak), default=None), fit_seconds, scan_seconds,
+        cpu_seconds,
     )  # fmt: skip
     emit(result(
         folder=str(out), files=sorted(path.name for path in out.iterdir() if path.is_file()), series=len(tasks),

@@ -123,7 +123,7 @@ def run_scan(task: ScanTask) -> dict[str, Any]:
 
     A fault of one series never leaves this function as an exception: the others go on.
     """
-    scan, started = task.scan, time.perf_counter()
+    scan, started, used = task.scan, time.perf_counter(), time.process_time()
     try:
         missing = [path for path in scan.files if not Path(path).exists()]
         if missing:
@@ -137,7 +137,7 @@ def run_scan(task: ScanTask) -> dict[str, Any]:
             record = _fit(task) | {"inputs": notes, "fingerprint": mark}
         record["seconds"] = round(time.perf_counter() - started, 3)
         _write(record_path(task.settings.out, scan), record)
-        return record | {"peak_mb": peak_memory(), "process": os.getpid()}
+        return record | {"peak_mb": peak_memory(), "cpu_seconds": time.process_time() - used}
     except InputError as fault:
         return {"key": scan.key, "error": str(fault)}
     except Cancelled:
