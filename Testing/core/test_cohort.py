@@ -344,6 +344,12 @@ def test_a_bids_data_set_becomes_a_cohort_and_derivatives_with_bids_names(bids, 
     assert "*_dwimap*" in (out / ".bidsignore").read_text()
     assert {row["region"] for row in rows_of(out / "values.csv")} == {"liver lesion"}
     assert run(bids, out, ("nlls", "segmented"))[0].done == 0
+    assert (folder / "extra" / "sub-01_ses-a_thumbnail.png").is_file()
+    pytest.importorskip("jinja2", reason="Jinja is not installed: reports are not tested")
+    assert main(["report", str(out), "--few", "--no-pdf"]) == 0
+    with open(out / "group_model-ivim_desc-nlls_repeatability.tsv", encoding="utf-8") as stream:
+        assert {row["map"] for row in csv.DictReader(stream, delimiter="\t")} == {"D", "f"}
+    assert "data:image/png;base64" in (out / "report.html").read_text(encoding="utf-8")
     assert not list(out.rglob("work/*"))
 
 

@@ -38,6 +38,9 @@ METHODS = {"nlls": "nlls", "adc": "wls", "segmented": "nlls"}
 NAMED = ("sub", "ses", "acq", "dir", "run", "rec", "part", "space")
 """Entities of the image that its derivatives keep, in the order of a file name."""
 DERIVATIVES = "ivimslicer"
+IGNORED = ("*_dwimap*", "*_stats.tsv", "*_repeatability.tsv", "extra/", "report/", ".ivim/", "cohort.json", "reference_*",
+           "prior.npz", "*.csv", "*.html", "*.pdf")  # fmt: skip
+"""What a validator of the present specification should not complain of."""
 
 
 def is_bids(path: Path | str) -> bool:
@@ -183,8 +186,24 @@ def arrange(work: Path, out: Path, scan: Scan, estimators: list[str]) -> list[st
                     destination = target / "extra" / f"{prefix}_{description(estimator)}_{path.name}"
                     destination.parent.mkdir(exist_ok=True)
                 os.replace(path, destination)
+        prefix = "_".join(f"{name}-{scan.entities[name]}" for name in NAMED if name in scan.entities)
+        for path in sorted(work.iterdir()) if len(estimators) > 1 else ():
+            if path.is_file() and not path.name.startswith("roi_statistics"):
+                (target / "extra").mkdir(exist_ok=True)
+                os.replace(path, target / "extra" / f"{prefix}_{path.name}")
         placed = sorted((folder / path.relative_to(target)).as_posix() for path in target.rglob("*") if path.is_file())
     return placed
+
+
+def group_table(out: Path, estimator: str, rows: list[Mapping[str, Any]], columns: tuple[str, ...]) -> Path:
+    """Write the repeatability of one estimator beside dataset_description.json; 'n/a' where there is no number."""
+    path = out / f"group_model-ivim_desc-{description(estimator)}_repeatability.tsv"
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow("n/a" if row[name] is None or row[name] != row[name] else row[name] for name in columns)
+    return path
 
 
 def _to_tsv(source: Path, target: Path) -> None:
@@ -235,4 +254,4 @@ def describe_dataset(out: Path, source: str, version: str) -> None:
             "SourceDatasets": [{"URL": Path(source).resolve().as_uri()}],
             "DatasetLinks": {"raw": Path(source).resolve().as_uri()},
         }, folder / "dataset_description.json")  # fmt: skip
-        (folder / ".bidsignore").write_text("*_dwimap*\n*_stats.tsv\nextra/\n.ivim/\n*.csv\n*.html\n*.pdf\n", "utf-8")
+        (folder / ".bidsignore").write_text("".join(f"{pattern}\n" for pattern in IGNORED), "utf-8")

@@ -7,6 +7,7 @@ writes into DIR
     report.html              opens without network and without scripts; figures are inside
     report.pdf               the same page on paper, where a program that prints it is installed
     report/*.csv             the numbers behind every figure and table, in stored units
+    group_model-ivim_desc-*_repeatability.tsv    beside dataset_description.json of a BIDS data set
     reference_<estimator>.json   the limits for others to use (`referencecohort`)
 
 No identifiers unless asked for: subjects are P01, P02 ... in the order of the manifest; file names stay out.
@@ -25,6 +26,7 @@ from .. import __version__
 from ..data.output import OutputFolder
 from ..errors import InputError
 from ..estimators import available
+from ..jobs.bids import group_table
 from ..physics.parameters import PARAMETERS
 from . import reporttables as tables
 from . import reportwords as words
@@ -80,6 +82,10 @@ def write_report(
         for name, (rows, columns) in csv_tables(analysis).items():
             write_csv(work / "report" / name, rows, columns)
         references = analysis.reference_cohorts()
+        if analysis.data.settings.get("bids"):
+            for estimator in analysis.data.estimators():
+                mine = tables.repeatability_rows([cell for cell in analysis.cells if cell.estimator == estimator])
+                group_table(work, estimator, mine, tables.REPEATABILITY_COLUMNS)
         for estimator, cohort in references.items():
             cohort.save(work / f"reference_{estimator}.json")
     return Report(
