@@ -38,8 +38,8 @@ METHODS = {"nlls": "nlls", "adc": "wls", "segmented": "nlls"}
 NAMED = ("sub", "ses", "acq", "dir", "run", "rec", "part", "space")
 """Entities of the image that its derivatives keep, in the order of a file name."""
 DERIVATIVES = "ivimslicer"
-IGNORED = ("*_dwimap*", "*_stats.tsv", "*_repeatability.tsv", "extra/", "report/", ".ivim/", "cohort.json", "reference_*",
-           "prior.npz", "*.csv", "*.html", "*.pdf")  # fmt: skip
+IGNORED = ("*_dwimap*", "*_stats.tsv", "*_repeatability.tsv", "extra/", "report/", ".ivim/", "cohort.json",
+           "reference_*", "prior.npz", "*.csv", "*.html", "*.pdf")  # fmt: skip
 """What a validator of the present specification should not complain of."""
 
 

@@ -73,7 +73,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Everything found in a cohort: cells in the order estimator, region, map; comparisons of estimators by (region,
+    """Everything found in a cohort: cells in the order region, map, estimator; comparisons of estimators by (region,
     map); what was left out; warnings; number of comparisons a patient."""
 
     data: CohortData
@@ -127,7 +127,9 @@ def analyse_cohort(data: CohortData, options: Options | None = None, claims: Seq
     if not any(np.isfinite(cell.values).any() or np.isfinite(cell.pairs).any() for cell in cells):
         raise InputError("No region of any session has a value; look at failures.csv and the status maps.")
     left_out += _unpaired(data, options)
-    cells, per_patient = _with_corrections(cells, options)
+    # Estimators of one region and map beside each other, as they are compared.
+    order = {pair: number for number, pair in enumerate((region, key) for region in _regions(data) for key in MAPS)}
+    cells, per_patient = _with_corrections(sorted(cells, key=lambda c: order[c.region, c.map]), options)
     for cell in cells:
         if cell.found.drifts:
             warnings.append(

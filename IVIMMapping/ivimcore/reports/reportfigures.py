@@ -118,9 +118,11 @@ def _draw_treated(panel: Any, cell: Cell, means: Array, changes: Array, names: d
         )
         if out and named < NAMED_AT_MOST:
             named += 1
+            low, high = panel.get_xlim()
+            right = means[number] > low + 0.85 * (high - low)
             panel.annotate(
-                safe_text(names.get(who, who)), (means[number], changes[number]), xytext=(5, 3), fontsize=7.5,
-                textcoords="offset points",
+                safe_text(names.get(who, who)), (means[number], changes[number]), xytext=(-5 if right else 5, 3),
+                ha="right" if right else "left", fontsize=7.5, textcoords="offset points",
             )
 
 
