@@ -24,7 +24,7 @@ from ..data.output import plain
 from ..errors import Cancelled, InputError
 from ..estimators import create
 from . import bids
-from .cohortscan import Describe, ScanTask, Settings, _write, is_current, read_record, run_scan
+from .cohortscan import Describe, ScanTask, Settings, is_current, read_record, run_scan, write_record
 from .events import Emit, result, status, warning
 from .job import Companion
 from .manifest import Manifest, Scan, read_manifest
@@ -106,7 +106,7 @@ def run_cohort(
         tasks = [replace(task, settings=settings, before=read_record(out, task.scan)) for task in tasks]
         records.update({task.scan.key: task.before for task in tasks if is_current(task.before, task)})
         todo, kept = [task for task in tasks if task.scan.key not in records], len(records)
-        _write(out / "cohort.json", _about(manifest, settings))
+        write_record(out / "cohort.json", _about(manifest, settings))
         if settings.bids:
             bids.describe_dataset(out, manifest.path, __version__)
         emit(status(f"{len(tasks)} series, {kept} up to date, {len(todo)} to do"))

@@ -136,7 +136,7 @@ def run_scan(task: ScanTask) -> dict[str, Any]:
         else:
             record = _fit(task) | {"inputs": notes, "fingerprint": mark}
         record["seconds"] = round(time.perf_counter() - started, 3)
-        _write(record_path(task.settings.out, scan), record)
+        write_record(record_path(task.settings.out, scan), record)
         return record | {"peak_mb": peak_memory(), "cpu_seconds": time.process_time() - used}
     except InputError as fault:
         return {"key": scan.key, "error": str(fault)}
@@ -198,7 +198,7 @@ def _sweep(target: Path, work: Path | None) -> None:
         work.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all, on the disk before it gets its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..estimators import create
 from ..physics.acquisition import Acquisition
 from ..physics.noise import estimate_sigma
-from .cohortscan import NOTES, ScanTask, _write, job_of, requests_with
+from .cohortscan import NOTES, ScanTask, job_of, requests_with, write_record
 from .events import Emit, status, warning
 from .fingerprint import checksums, fingerprint
 from .job import Request, load, regions
@@ -96,5 +96,5 @@ def share_prior(
     learner = create(ESTIMATOR, **options, prior="learned", sample=int(np.clip(len(rows), 500, POOL)))
     prior = learner.learn(rows[:, None, None, :], Acquisition(np.array(common), sigma=1.0))
     prior.save(path)
-    _write(note, {"fingerprint": mark, "inputs": inputs, "series": len(usable), "voxels": len(rows)})
+    write_record(note, {"fingerprint": mark, "inputs": inputs, "series": len(usable), "voxels": len(rows)})
     return shared

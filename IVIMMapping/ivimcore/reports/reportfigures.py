@@ -78,7 +78,7 @@ def bland_altman_figure(cells: Sequence[Cell], names: dict[str, str], classical:
         factor = shown.display_factor
         top = 0.0
         for panel, cell in zip(panels[0], cells, strict=True):
-            first, last = _ends(cell.values)
+            first, last = first_and_last(cell.values)
             means, differences = (first + last) / 2 * factor, (last - first) * factor
             treated, changes = cell.pairs.mean(axis=1) * factor, (cell.pairs[:, 1] - cell.pairs[:, 0]) * factor
             everything = np.concatenate([means, treated])
@@ -126,7 +126,7 @@ def _draw_treated(panel: Any, cell: Cell, means: Array, changes: Array, names: d
             )
 
 
-def _ends(values: Array) -> tuple[Array, Array]:
+def first_and_last(values: Array) -> tuple[Array, Array]:
     """Return first and last session (n,), the last that exists; NaN where there is no pair."""
     first, last = np.full(len(values), np.nan), np.full(len(values), np.nan)
     for row, value in enumerate(values):
@@ -168,7 +168,7 @@ def assumption_figure(cells: Sequence[Cell]) -> str:
 
 def standardised_differences(cell: Cell) -> Array:
     """Return differences of first and last session in units of √2 wSD (of their logarithms where that is the form)."""
-    first, last = _ends(cell.values)
+    first, last = first_and_last(cell.values)
     kept = np.isfinite(first) & np.isfinite(last)
     if cell.found.profile.form == "proportional":
         difference, scale = np.log(last[kept] / first[kept]), cell.found.log_sd.value

@@ -10,7 +10,7 @@ from scipy import stats
 
 from ..physics.parameters import PARAMETERS
 from .cohortanalysis import Analysis, Cell
-from .reportfigures import _ends, standardised_differences
+from .reportfigures import first_and_last, standardised_differences
 from .withinsubject import Interval
 
 Row = dict[str, Any]
@@ -76,7 +76,7 @@ def point_rows(cells: Sequence[Cell], names: Mapping[str, str]) -> list[Row]:
     """One row for each symbol of the figures: reference subjects and treated patients."""
     rows = []
     for cell in cells:
-        first, last = _ends(cell.values)
+        first, last = first_and_last(cell.values)
         standard = iter(standardised_differences(cell))
         for number, who in enumerate(cell.subjects):
             pair = bool(np.isfinite(first[number]) and np.isfinite(last[number]))
