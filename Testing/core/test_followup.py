@@ -122,7 +122,9 @@ def test_the_number_of_comparisons_is_said_and_holm_takes_chance_back():
     plain = follow_up(one, two, COHORT)
     assert [line.verdict.word for line in plain.lines].count("changed") == 1
     assert any("8 comparisons at 5 % each" in text and "34 %" in text for text in plain.warnings)
-    assert not any(line.verdict.word == "changed" for line in follow_up(one, two, COHORT, holm=True).lines)
+    corrected = follow_up(one, two, COHORT, holm=True).lines
+    assert not any(line.verdict.word == "changed" for line in corrected)
+    assert all("corrected for 8 comparisons)" in line.text for line in corrected)
 
 
 # --- the file ----------------------------------------------------------------------------------------------------

@@ -254,6 +254,9 @@ def sentence(key: str, found: Verdict, subjects: int, level: float = LEVEL) -> s
         text += f" {unit} (n = {subjects})"
     if found.word == NONE:
         return f"{text}: {NONE}. {found.reason}"
+    if np.isfinite(found.p_holm) and found.comparisons > 1:
+        # Without these words a line could say "within chance" beside an interval that leaves zero out.
+        return f"{text}: {found.word} (p = {found.p_holm:.2g} corrected for {found.comparisons} comparisons)"
     return f"{text}: {found.word}"
 
 
