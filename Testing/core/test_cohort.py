@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -69,7 +70,7 @@ def write_study(folder: Path, subjects, group=lambda number: "reference") -> Pat
 
 def run(manifest, out, estimators=("segmented",), workers=0, **more):
     events = []
-    settings = Settings(str(out), tuple(Request(name) for name in estimators), mask="none")
+    settings = Settings(str(out), tuple(r if isinstance(r, Request) else Request(r) for r in estimators), mask="none")
     summary = run_cohort(
         open_cohort(manifest), settings, events.append, (write_companions,), describe_outcome, write_csv, COLUMNS,
         workers=workers, **more,
@@ -160,14 +161,15 @@ def test_hostile_names_stay_inside_the_folder_and_harmless_in_spreadsheets(tmp_p
     assert {row["subject"].removeprefix("'") for row in rows_of(tmp_path / "out" / "values.csv")} == set(HOSTILE)
 
 
-def test_a_prior_is_learned_once_from_all_series_and_kept(study, tmp_path):
-    out = tmp_path / "out"
-    summary, events = run(study, out, ("posterior",), shared_prior=True)
-    assert summary.done == 6 and (out / "prior.npz").is_file()
+def test_a_prior_is_learned_once_from_all_series_and_kept(tmp_path):
+    study, out = write_study(tmp_path / "in", ["s0"]), tmp_path / "out"
+    quick = (Request("posterior", {"rounds": 5, "interval": 0}),)
+    summary, events = run(study, out, quick, shared_prior=True)
+    assert summary.done == 2 and (out / "prior.npz").is_file()
     about = {json.dumps(r["provenance"]["posterior"]["prior"]["checksum"]) for r in summary.records.values()}
     assert len(about) == 1
     first = (out / "prior.npz").read_bytes()
-    summary, events = run(study, out, ("posterior",), shared_prior=True)
+    summary, events = run(study, out, quick, shared_prior=True)
     assert summary.done == 0 and (out / "prior.npz").read_bytes() == first
     assert any("up to date" in event.get("text", "") for event in events)
     refused(lambda: run(study, out, shared_prior=True), "needs the estimator 'posterior'")
@@ -206,6 +208,20 @@ def wait_for(condition, seconds: float = 60.0):
             return found
         time.sleep(0.02)
     raise AssertionError("waited in vain")
+
+
+def listens(port: int) -> bool:
+    """Tell whether something on this computer answers at a port."""
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    """Return a port of this computer that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def assert_whole(out: Path) -> None:
@@ -259,9 +275,10 @@ def test_a_killed_worker_costs_at_most_the_series_in_flight(tmp_path):
 def test_a_scheduler_that_dies_is_one_sentence_and_the_rest_is_done_later(tmp_path):
     pytest.importorskip("distributed", reason="Dask is not installed")
     study = write_study(tmp_path / "in", [f"s{number}" for number in range(6)])
-    out, address = tmp_path / "out", "tcp://127.0.0.1:38786"
+    out, port = tmp_path / "out", free_port()
+    address = f"tcp://127.0.0.1:{port}"
     environment = {**os.environ, "PYTHONPATH": str(PACKAGES)}
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "38786",
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
             "--no-dashboard"]  # fmt: skip
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
     scheduler = subprocess.Popen(dask, **quiet)
@@ -269,7 +286,7 @@ def test_a_scheduler_that_dies_is_one_sentence_and_the_rest_is_done_later(tmp_pa
         [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard",
          "--no-nanny", "--death-timeout", "20"], cwd=tmp_path, **quiet)  # fmt: skip
     try:
-        time.sleep(3)
+        wait_for(lambda: listens(port))
         command = ("cohort", study, "--out", out, "--estimator", "bayes_map", "--mask", "none")
         running = child(*command, "--scheduler", address)
         wait_for(lambda: running.poll() is not None or len(list((out / ".ivim").glob("s*.json"))) >= 2)

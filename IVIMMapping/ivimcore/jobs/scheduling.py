@@ -70,6 +70,8 @@ class Workers:
                 raise InputError(
                     f"The scheduler {self._scheduler} does not answer ({type(fault).__name__}); check the address."
                 ) from None
+            with contextlib.suppress(TimeoutError):
+                self._client.wait_for_workers(1, timeout=CONNECT)
             self.count = sum(self._client.nthreads().values())
             if not self.count:
                 self.close()
