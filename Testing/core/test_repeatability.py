@@ -199,6 +199,15 @@ def test_intervals_of_constant_spread_hold_the_truth_as_often_as_they_say(n, ses
 
 
 @pytest.mark.parametrize("n", SIZES)
+def test_unequal_numbers_of_sessions_cost_width_and_no_truth(n):
+    values, (before, after) = (lambda pair: (pair[0], pair[1].T))(simulated(n, CONSTANT, 4, seed=9))
+    values[np.random.default_rng(n).random(values.shape) < 0.25] = np.nan
+    variance = within_variance(values)
+    assert_share(holds(wsd(values), 0.1), 0.95)
+    assert_share(change_p(before, after, CONSTANT, np.sqrt(variance.value), variance.nu) < 0.05, 0.05)
+
+
+@pytest.mark.parametrize("n", SIZES)
 def test_intervals_of_proportional_spread_hold_the_truth_as_often_as_they_say(n):
     values, _ = simulated(n, PROPORTIONAL)
     assert_share(holds(wsd(logarithm(values)), 0.1), 0.95)
