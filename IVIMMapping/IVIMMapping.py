@@ -106,6 +106,10 @@ class IVIMMappingLogic(ScriptedLoadableModuleLogic):
         """Fit a series: map nodes by key, or with `wait=False` a handle; see `MappingLogic.process`."""
         return self.mapping.process(dwiNode, estimator, segmentationNode, bvalues, wait, **choices)
 
+    def followUp(self, after, before, reference=None, segmentationNode=None, **choices):
+        """Compare a run or new series with an earlier run, scene or folder, in words; see `MappingLogic.followUp`."""
+        return self.mapping.followUp(after, before, reference, segmentationNode, **choices)
+
     def importSeries(self, path, bval=None, series=None):
         """Load a file or a folder of DICOM: sequence node, the volume that shows it, what was decided."""
         return self.mapping.importSeries(path, bval, series)

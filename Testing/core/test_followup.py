@@ -102,7 +102,7 @@ def test_a_region_at_one_date_only_is_left_out_with_its_name():
 
 def test_without_a_reference_there_is_a_change_and_no_verdict():
     (line, _) = follow_up(session(), session(1.31e-3), None).lines
-    assert line.text.endswith("+28 %: no verdict. No reference cohort was chosen.")
+    assert line.text.endswith("+28 %: no verdict. No limit is known, because no reference cohort was chosen.")
 
 
 def test_values_outside_the_cohort_missing_values_and_few_subjects_are_said():

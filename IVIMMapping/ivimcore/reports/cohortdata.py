@@ -139,15 +139,35 @@ def load_cohort(
         ))  # fmt: skip
     if not scans:
         raise InputError(f"No series of {folder} is done; see failures.csv there for the reasons.")
-    groups = list(dict.fromkeys(scan.group for scan in scans))
-    chosen = _reference(groups, reference_groups)
-    warnings = list(about.get("warnings", []))
+    return cohort_of(
+        scans, folder, names, reference_groups, pool, left_out, list(about.get("warnings", [])),
+        about.get("settings", {}), str(about.get("version", "")),
+        tuple(entry["name"] for entry in about.get("estimators", [])),
+    )  # fmt: skip
+
+
+def cohort_of(
+    scans: Sequence[ScanResult], folder: Path | str, names: Mapping[str, str], reference_groups: Sequence[str] = (),
+    pool: bool = False, left_out: Sequence[str] = (), warnings: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None, version: str = "", requested: Sequence[str] = (),
+) -> CohortData:
+    """Build a cohort from scans, wherever they were read.
+
+    Arguments: `scans` sessions of a subject in their order; `folder` in which thumbnails may lie; `names` subject → name
+    to be shown; the others as in `load_cohort` and `CohortData`.
+    Raises InputError without scans, and where no group is the reference.
+    """
+    if not scans:
+        raise InputError("There is no session; add at least two of each subject.")
+    scans = list(scans)
+    chosen = _reference(list(dict.fromkeys(scan.group for scan in scans)), reference_groups)
+    left_out, warnings = list(left_out), list(warnings)
     scans, said = _of_one_method(scans, names, pool)
     (warnings if pool else left_out).extend(said)
     warnings += _own_priors(scans)
     return CohortData(
-        folder, tuple(scans), chosen, tuple(left_out), tuple(warnings), about.get("settings", {}),
-        str(about.get("version", "")), names, tuple(entry["name"] for entry in about.get("estimators", [])),
+        Path(folder), tuple(scans), chosen, tuple(left_out), tuple(warnings), settings or {}, version, names,
+        tuple(requested),
     )  # fmt: skip
 
 

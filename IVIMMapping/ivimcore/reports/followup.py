@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from ..errors import InputError
 from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
@@ -33,7 +34,8 @@ class Session:
 
     `values` region → map → value in the stored unit; `information` region → map → mean information [1], where known;
     `estimator`, `options`, `prior`, `bvalues` [s/mm²] as in the provenance of the fit; `statistic` of a region;
-    `label` for people, such as a date, or ''.
+    `label` for people, such as a date, or ''; `errors` region → map → standard error of the value from noise and number
+    of voxels alone, where known, in the stored unit.
     """
 
     values: Mapping[str, Mapping[str, float]]
@@ -44,6 +46,7 @@ class Session:
     information: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     statistic: str = "median"
     label: str = ""
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,8 @@ def follow_up(
                         f"{shown.symbol} of '{region}' lies outside the values of the reference cohort "
                         f"({shown.format(entry.low)} to {shown.format(entry.high)}): its limit may not hold there."
                     )
-            found.append((region, key, _judged(old, new, entry, reference, few, level), entry))
+            errors = [session.errors.get(region, {}).get(key, np.nan) for session in (before, after)]
+            found.append((region, key, _judged(old, new, entry, reference, few, level, float(np.hypot(*errors))), entry))
     verdicts = [item for _, _, item, _ in found]
     tested = sum(bool(np.isfinite(item.p)) for item in verdicts)
     if holm:
@@ -189,15 +193,17 @@ def follow_up(
 
 
 def _judged(
-    old: float, new: float, entry: Any, reference: ReferenceCohort | None, few: bool, level: float
+    old: float, new: float, entry: Any, reference: ReferenceCohort | None, few: bool, level: float, error: float
 ) -> Verdict:
+    """Judge one change; without a limit only its interval from `error`, the standard error of the change, is known."""
     if entry is not None:
         return verdict(old, new, entry.spread, level, few)
     reason = "The reference cohort does not know this map and region."
     if reference is None:
-        reason = "No reference cohort was chosen."
+        reason = "No limit is known, because no reference cohort was chosen."
     relative = new / old - 1 if old > 0 else np.nan
-    return Verdict(old, new, new - old, relative, *[np.nan] * 5, NONE, reason)
+    half = stats.norm.ppf((1 + level) / 2) * error
+    return Verdict(old, new, new - old, relative, new - old - half, new - old + half, *[np.nan] * 3, NONE, reason)
 
 
 def _measured(before: Session, after: Session, region: str) -> tuple[bool, str]:
@@ -244,6 +250,12 @@ def sentence(key: str, found: Verdict, subjects: int, level: float = LEVEL) -> s
     if np.isfinite(found.change):
         text += f", {_signed(found.relative)}" if percent else f", change {found.change * factor:+.3g} {unit}"
     if not np.isfinite(found.limit_low):
+        if np.isfinite(found.low):
+            text += f" ({level:.0%} interval ".replace("%", " %")
+            text += _range(*found.relative_interval) if percent else f"{found.low * factor:+.3g} to " + (
+                f"{found.high * factor:+.3g} {unit}"
+            )
+            text += " from the noise of the fit alone, without repositioning and physiology)"
         return f"{text}: {NONE}. {found.reason}".rstrip()
     if percent:
         ends, limits = found.relative_interval, found.relative_limits

@@ -69,8 +69,13 @@ def write_report(
     `identifiers` as `load_cohort`; `pdf` prints the page too.
     Raises InputError where the cohort cannot be analysed, or where matplotlib or Jinja is missing.
     """
-    folder = Path(folder)
     analysis = analyse_cohort(load_cohort(folder, reference_groups, pool, identifiers), options, claims)
+    return write_analysis(analysis, folder, identifiers, pdf)
+
+
+def write_analysis(analysis: Analysis, folder: Path | str, identifiers: bool = False, pdf: bool = True) -> Report:
+    """Write the report of a cohort that was analysed already, all or nothing; see `write_report`."""
+    folder = Path(folder)
     page = render(analysis, identifiers)
     remark, printed = "", False
     with OutputFolder(folder) as work:
