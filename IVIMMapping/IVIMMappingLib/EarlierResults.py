@@ -63,7 +63,7 @@ def loadEarlier(scene: slicer.vtkMRMLScene, path: str | Path) -> tuple[list[Run]
 
 
 def regionNodeOf(run: Run) -> tuple[str, Any]:
-    """Return kind and node of the regions of a run, ('', None) without; scenes of the shell have them beside the run."""
+    """Return kind and node of the regions of a run, ('', None) without; in scenes of the shell they lie beside it."""
     kind = run.settings.get("regionKind", "")
     if run.regionNode is not None:
         for className, itsKind in (
@@ -192,8 +192,8 @@ def _resultFolders(folder: Path) -> list[Path]:
     sources = [path for path in sources if (path / "provenance.json").is_file()]
     if not sources:
         raise InputError(
-            f"{folder} holds no result (maps with provenance.json); choose the folder of one session that 'ivim map' or "
-            "'ivim cohort' wrote."
+            f"{folder} holds no result (maps with provenance.json); choose the folder of one session that 'ivim map' "
+            "or 'ivim cohort' wrote."
         )
     return sources
 

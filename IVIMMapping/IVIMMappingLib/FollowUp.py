@@ -3,7 +3,7 @@
     before, after = logic.runs()[1], logic.runs()[0]
     print(compareRuns(before, after, load_reference("reference_posterior.json")).text())
 
-The numbers and words are those of `ivimcore.reports.followup`; texts hold names of regions, and nothing else of a scene.
+The numbers and words are those of `ivimcore.reports.followup`; texts hold names of regions, nothing else of a scene.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class TrendPoint:
 
 @dataclass(frozen=True)
 class Trend:
-    """A region and map over all dates: `points` in order; `inDays` tells what the axis is; `limits` smallest and largest
-    value of an unchanged patient after the first date (stored unit), None where no limit is known.
+    """A region and map over all dates: `points` in order; `inDays` tells what the axis is; `limits` smallest and
+    largest value of an unchanged patient after the first date (stored unit), None where no limit is known.
     """
 
     region: str
@@ -134,8 +134,8 @@ def judgedRegions(before: Run, after: Run, reference: ReferenceCohort | None, ju
 def runsOfPatient(scene: slicer.vtkMRMLScene, run: Run, earlier: Run | None = None) -> list[Run]:
     """Return the runs of one patient by the same estimator, the earliest examination first, one of each series.
 
-    They are the run, `earlier`, what earlier follow-ups were compared with, and the runs that the subject hierarchy says
-    to be of this patient.
+    They are the run, `earlier`, what earlier follow-ups were compared with, and the runs that the subject hierarchy
+    says to be of this patient.
     """
     chain: list[Run] = [run]
     following = earlier or findRun(scene, str(run.settings.get(EARLIER_SETTING, "")))

@@ -91,7 +91,8 @@ def matchImages(
     wanted, offered = np.asarray(wanted, dtype=float), np.asarray(offered, dtype=float)
     known = np.isfinite(offered)
     if wanted.size == 0:
-        return np.ones(offered.size, dtype=bool), ["The b-values of the earlier result are not known; all images are used."]
+        said = "The b-values of the earlier result are not known; all images are used."
+        return np.ones(offered.size, dtype=bool), [said]
     used = np.zeros(offered.size, dtype=bool)
     missing, fewer = [], []
     distinct, counts = np.unique(np.round(wanted, 3), return_counts=True)
@@ -110,8 +111,8 @@ def matchImages(
     said = []
     if missing:
         said.append(
-            f"The new series has no image at b = {', '.join(missing)} s/mm², which the earlier result used: a change may "
-            "be a change of protocol."
+            f"The new series has no image at b = {', '.join(missing)} s/mm², which the earlier result used: a change "
+            "may be a change of protocol."
         )
     if fewer:
         said.append(f"The new series has fewer images than before at b = {', '.join(fewer)} s/mm².")

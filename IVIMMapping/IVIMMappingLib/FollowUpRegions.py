@@ -11,7 +11,7 @@ from .RegionSegments import createSegmentation, regionColor
 from .Runs import Run
 from .SeriesReader import SeriesInScene
 
-CHECK = "They were put where they lay before: the patient may lie otherwise now, so check every position and correct it."
+CHECK = "They lie where they lay before, but the patient may lie otherwise now: check every position and correct it."
 FOLLOW_UP_ATTRIBUTE = "IVIM.FollowUp"
 """Attribute of such a segmentation: key of the earlier run."""
 

@@ -123,7 +123,7 @@ class RetestStudy:
 
 
 def tableOf(analysis: Analysis) -> list[list[str]]:
-    """Return one line of texts with `COLUMNS` for each cell of the analysis, in display units, intervals in brackets."""
+    """Return one line of texts with `COLUMNS` for each cell, in display units, intervals in brackets."""
     lines = []
     for row in repeatability_rows(analysis.cells):
         shown = PARAMETERS[row["map"]]
@@ -202,12 +202,15 @@ def _values(session: RetestSession, spelled: dict[str, str]) -> dict[tuple[str, 
             if row["map"] in KEYS:
                 name = regionName(row["region"])
                 name = spelled.setdefault(name.casefold(), name)
-                found[estimator, name, str(row["map"])] = {key: _known(value) for key, value in row.items()}
+                found[estimator, name, str(row["map"])] = {key: _known(key, value) for key, value in row.items()}
     return found
 
 
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _known(key: str, value: Any) -> Any:
+    """Return a value as a record holds it: None for nothing, which a table node holds as '' or NaN."""
+    if value == "" or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    return int(value) if key in ("n", "voxels") else value
 
 
 def _sessionsOfCohort(folder: Path, offset: int) -> list[RetestSession]:

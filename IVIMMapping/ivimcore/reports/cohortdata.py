@@ -153,8 +153,8 @@ def cohort_of(
 ) -> CohortData:
     """Build a cohort from scans, wherever they were read.
 
-    Arguments: `scans` sessions of a subject in their order; `folder` in which thumbnails may lie; `names` subject → name
-    to be shown; the others as in `load_cohort` and `CohortData`.
+    Arguments: `scans` sessions of a subject in their order; `folder` in which thumbnails may lie; `names` subject →
+    name to be shown; the others as in `load_cohort` and `CohortData`.
     Raises InputError without scans, and where no group is the reference.
     """
     if not scans:

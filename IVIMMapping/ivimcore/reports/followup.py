@@ -173,8 +173,8 @@ def follow_up(
                         f"{shown.symbol} of '{region}' lies outside the values of the reference cohort "
                         f"({shown.format(entry.low)} to {shown.format(entry.high)}): its limit may not hold there."
                     )
-            errors = [session.errors.get(region, {}).get(key, np.nan) for session in (before, after)]
-            found.append((region, key, _judged(old, new, entry, reference, few, level, float(np.hypot(*errors))), entry))
+            error = float(np.hypot(*(session.errors.get(region, {}).get(key, np.nan) for session in (before, after))))
+            found.append((region, key, _judged(old, new, entry, reference, few, level, error), entry))
     verdicts = [item for _, _, item, _ in found]
     tested = sum(bool(np.isfinite(item.p)) for item in verdicts)
     if holm:
