@@ -50,7 +50,7 @@ class ChartNodes:
         # The font of VTK has no superscript minus and would draw '10³'.
         chart.SetXAxisTitle(xTitle.replace("10⁻³", "10^-3"))
         chart.SetYAxisTitle(yTitle.replace("10⁻³", "10^-3"))
-        chart.SetLegendVisibility(True)
+        chart.SetLegendVisibility(False)  # in a small plot it would cover the points; the panel says what lines mean
         chart.SetAxisTitleFontSize(12)
         chart.SetAxisLabelFontSize(11)
         for curve in curves:

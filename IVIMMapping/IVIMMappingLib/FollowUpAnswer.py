@@ -15,7 +15,7 @@ from .ActiveRun import activeRun
 from .ChartNodes import ChartNodes
 from .EmbeddedPlot import EmbeddedPlot
 from .FollowUp import compareRuns, judgedRegions, runsOfPatient, trendOf
-from .FollowUpView import panelsOfDates, showLines, trendCurves
+from .FollowUpView import answerOf, condensed, panelsOfDates, showLines, trendCurves
 from .PanelLabels import showText
 from .PanelState import PanelState
 from .ResultLayout import ResultLayout
@@ -122,6 +122,7 @@ class FollowUpAnswer:
         self._updating = True
         showLines(ui.followUpTable, self.found)
         self._updating = False
+        showText(ui.answerLabel, answerOf(self.found) if self.found is not None else "")
         showText(ui.followUpLabel, said)
         for button in (ui.sideBySideButton, ui.copyFollowUpButton):
             button.setEnabled(self.found is not None)
@@ -132,8 +133,8 @@ class FollowUpAnswer:
         parts = [_("{count} comparisons with a limit.").format(count=found.comparisons)] if found.comparisons else []
         if self.reference is None:
             parts.append(_("No limit is known without a reference cohort, so there is no verdict."))
-        parts += [_("Not compared: {reason}").format(reason=reason) for reason in found.left_out]
-        return "\n".join([*parts, *found.warnings])
+        parts += [_("Not compared: {reason}").format(reason=reason) for reason in condensed(found.left_out)]
+        return "\n".join([*parts, *condensed(found.warnings)])
 
     def _onRunsChanged(self) -> None:
         if self.state.parameters is None:

@@ -28,14 +28,43 @@ _SHOWN = ("D", "f", "ADC")
 
 def showLines(table, found: FollowUp | None) -> None:
     """Show one line for each lesion and map in a QTableWidget, nothing for None."""
-    header = [_("Region"), _("Map [unit]"), _("Before"), _("Now"), _("Change"), _("Limits"), _("Verdict")]
+    header = [_("Region"), _("Map [unit]"), _("Before → now"), _("Verdict"), _("Change"), _("Limits")]
     tips = [
-        _("Lesion, by its name"), _("Map, with the unit of the numbers in this line"), _("Value of the earlier date"),
-        _("Value of the new date"), _("Change with its 95 % interval"),
-        _("Changes that bound an unchanged patient, from the reference cohort"), _("Whether the change is real"),
+        _("Lesion, by its name"), _("Map, with the unit of the numbers in this line"),
+        _("Values of the earlier and of the new date"), _("Whether the change is real"),
+        _("Change with its 95 % interval"), _("Changes that bound an unchanged patient, from the reference cohort"),
     ]
     fillTable(table, header, [_cells(line) for line in found.lines] if found is not None else [], tips)
     table.setVisible(found is not None)
+
+
+def answerOf(found: FollowUp) -> str:
+    """Return the answer in one sentence: what changed, and how much else was compared."""
+    words = [line.verdict.word for line in found.lines]
+    changed = [
+        f"{line.region}, {PARAMETERS[line.map].symbol} {_changeText(line)}" for line in found.lines
+        if line.verdict.word == CHANGED
+    ]
+    parts = [_("Changed: {lesions}.").format(lesions="; ".join(changed))] if changed else []
+    if WITHIN in words:
+        parts.append(_("Within chance: {count} of {all}.").format(count=words.count(WITHIN), all=len(words)))
+    if len(changed) + words.count(WITHIN) < len(words):
+        count = len(words) - len(changed) - words.count(WITHIN)
+        parts.append(_("No verdict: {count} of {all}.").format(count=count, all=len(words)))
+    return " ".join(parts)
+
+
+def condensed(sentences: Sequence[str]) -> list[str]:
+    """Put sentences together that differ only in the name that they quote first."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for sentence in sentences:
+        parts = sentence.split("'", 2)
+        key, name = ((parts[0], parts[2]), parts[1]) if len(parts) == 3 else ((sentence, ""), "")
+        groups.setdefault(key, []).append(name)
+    return [
+        f"{start}{', '.join(repr(name) for name in names)}{end}" if any(names) else start
+        for (start, end), names in groups.items()
+    ]
 
 
 def markOf(line: Line) -> str:
@@ -78,25 +107,37 @@ def _cells(line: Line) -> list[Cell]:
     found, shown = line.verdict, PARAMETERS[line.map]
     factor = shown.display_factor
     isRelative = np.isfinite(found.relative)
-    change = found.relative if isRelative else found.change
     interval = found.relative_interval if isRelative else (found.low, found.high)
     limits = found.relative_limits if isRelative else (found.limit_low, found.limit_high)
-    scale, unit, digits = (100.0, " %", "+.0f") if isRelative else (factor, "", "+.3g")
-
-    def text(value: float) -> str:
-        return f"{scale * value:{digits}}{unit}".replace("-", "−") if np.isfinite(value) else "–"
-
-    changeText = text(change)
+    changeText = _changeText(line)
     if np.isfinite(interval[0]):
-        changeText += f" ({text(interval[0])} … {text(interval[1])})"
-    limitText = f"{text(limits[0])} … {text(limits[1])}" if np.isfinite(limits[0]) else "–"
-    values = [f"{factor * value:.3g}" if np.isfinite(value) else "–" for value in (found.before, found.after)]
+        changeText += f" ({' … '.join(_signed(end, isRelative, factor) for end in interval)})"
+    limitText = "–"
+    if np.isfinite(limits[0]):
+        limitText = " … ".join(_signed(end, isRelative, factor) for end in limits)
+    values = [
+        f"{factor * value:#.3g}".rstrip(".") if np.isfinite(value) else "–" for value in (found.before, found.after)
+    ]
     tip = line.text
     colors = _COLORS.get(found.word, _NO_VERDICT)
     return [
-        Cell(line.region, tip), Cell(shown.label, tip), Cell(values[0], tip), Cell(values[1], tip),
-        Cell(changeText, tip), Cell(limitText, tip), Cell(markOf(line), tip, colors=colors, bold=found.word == CHANGED),
+        Cell(line.region, tip), Cell(shown.label, tip), Cell(" → ".join(values), tip),
+        Cell(markOf(line), tip, colors=colors, bold=found.word == CHANGED), Cell(changeText, tip), Cell(limitText, tip),
     ]
+
+
+def _changeText(line: Line) -> str:
+    found = line.verdict
+    isRelative = bool(np.isfinite(found.relative))
+    return _signed(found.relative if isRelative else found.change, isRelative, PARAMETERS[line.map].display_factor)
+
+
+def _signed(value: float, isRelative: bool, factor: float) -> str:
+    """Write a change with its sign: in percent if it is relative, else in display units."""
+    if not np.isfinite(value):
+        return "–"
+    digits = ".0f" if abs(value) >= 0.0095 else ".1f"
+    return (f"{100 * value:+{digits}} %" if isRelative else f"{factor * value:+.3g}").replace("-", "−")
 
 
 def _background(run: Run):

@@ -147,7 +147,7 @@ def blandAltmanOf(cell: Cell, names: Mapping[str, str] | None = None) -> tuple[l
     rows = [row for row in point_rows([cell], names or {}) if np.isfinite(row["difference"])]
     mean = factor * np.array([row["mean"] for row in rows])
     difference = factor * np.array([row["difference"] for row in rows])
-    titles = (f"Mean of the sessions, {shown.symbol}{unit}", f"Difference (last - first), {shown.symbol}{unit}")
+    titles = (f"Mean of the sessions, {shown.symbol}{unit}", f"Difference, {shown.symbol}{unit}")
     if not rows:
         return [], *titles
     room = 0.1 * max(float(np.ptp(mean)), 1e-3 * abs(float(mean[0])), 1e-12)

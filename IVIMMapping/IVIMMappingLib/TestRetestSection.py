@@ -158,11 +158,19 @@ class TestRetestSection:
 
     def _remarks(self, analysis: Analysis) -> str:
         first = analysis.cells[0].found
-        parts = [*claim_sentences(analysis), width_sentence(first.nu, first.subjects)]
-        parts += [_("Left out: {reason}").format(reason=reason) for reason in analysis.left_out]
+        parts = [width_sentence(first.nu, first.subjects)]
+        left = [reason.partition("; --maps")[0].rstrip(".") for reason in analysis.left_out]
+        parts += [_("Left out: {reason}.").format(reason=reason) for reason in left]
         if any(not session.runKey for session in self.study.sessions):
             parts.append(_("Sessions of folders are not saved with the scene."))
         return "\n".join(part for part in [*parts, *analysis.warnings] if part)
+
+    def _claim(self, cell) -> str:
+        """Return what the marked line means in one sentence, and what the lines of its plot are."""
+        start = f"A change of {PARAMETERS[cell.map].symbol} in {cell.region} beyond "
+        claims = [text for text in claim_sentences(self.analysis) if text.startswith(start)]
+        lines = _("Plot: mean difference (solid), limits of agreement (dashed), limit of a single patient (dotted).")
+        return "\n".join([*claims[:1], lines])
 
     def _cell(self):
         """Return the cell of the marked line, the first where none is marked."""
@@ -178,7 +186,9 @@ class TestRetestSection:
         curves, xTitle, yTitle = blandAltmanOf(cell) if cell is not None else ([], "", "")
         if not curves:
             self._plot.show(None)
+            showText(self.ui.claimLabel, "")
             return
+        showText(self.ui.claimLabel, self._claim(cell))
         title = f"{PARAMETERS[cell.map].symbol}, {cell.region}, {cell.estimator}"
         self._plot.show(ChartNodes(slicer.mrmlScene, "IVIM Bland-Altman").draw(curves, title, xTitle, yTitle))
 

@@ -52,6 +52,7 @@ class RetestSectionTest(SampleTest):
         self.assertIn(LESION, chart.GetTitle())
         self.assertEqual(chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetNumberOfRows(), 2)
         self.assertIn("2 subjects", ui.retestLabel.text)
+        self.assertIn(f"D in {LESION} beyond", ui.claimLabel.text)
         ui.copyRetestButton.click()
         self.assertIn("ICC(2,1)", self.clipboard())
         path = self.folder / "ours.json"
