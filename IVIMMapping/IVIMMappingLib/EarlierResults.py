@@ -49,7 +49,7 @@ def loadEarlier(scene: slicer.vtkMRMLScene, path: str | Path) -> tuple[list[Run]
     Returns the runs that came, newest first, and a sentence about them. What was open stays: nodes, choices, views.
     Raises InputError for a file or folder without results; then the scene is as before.
     """
-    path = Path(path)
+    path = Path(path).absolute()  # VTK takes a relative one for its own folder
     if path.is_dir():
         inside = sorted(path.glob("*.mrb"))
         if not inside:

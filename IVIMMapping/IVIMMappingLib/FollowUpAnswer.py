@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -130,7 +132,9 @@ class FollowUpAnswer:
         self._showTrend()
 
     def _remarks(self, found: FollowUp) -> str:
-        parts = [_("{count} comparisons with a limit.").format(count=found.comparisons)] if found.comparisons else []
+        parts = []
+        if found.comparisons and (found.comparisons == 1 or self.ui.holmCheckBox.checked):
+            parts.append(_("{count} comparisons with a limit.").format(count=found.comparisons))
         if self.reference is None:
             parts.append(_("No limit is known without a reference cohort, so there is no verdict."))
         parts += [_("Not compared: {reason}").format(reason=reason) for reason in condensed(found.left_out)]
@@ -159,8 +163,10 @@ class FollowUpAnswer:
         self._updating = True
         box = self.ui.judgedByComboBox
         box.clear()
-        box.addItem(_("limits of the same name only"), "")
-        for region in self.reference.regions() if self.reference is not None else ():
+        regions = self.reference.regions() if self.reference is not None else []
+        # A cohort of one region judges every lesion, and the remarks say so.
+        box.addItem(_("limits of '{region}'").format(region=regions[0]) if len(regions) == 1 else _("nothing"), "")
+        for region in regions if len(regions) > 1 else ():
             box.addItem(region, region)
         box.setCurrentIndex(max(0, box.findData(self.state.parameters.judgedBy)))
         self._updating = False
@@ -209,7 +215,8 @@ class FollowUpAnswer:
 
     def _onCopy(self, checked=False):
         if self.found is not None and self.state.parameters.startMode == FOLLOW_UP:
-            copyText(self.found.text())
+            remarks = {name: tuple(condensed(getattr(self.found, name))) for name in ("left_out", "warnings")}
+            copyText(replace(self.found, **remarks).text())
 
     def _onLine(self, row, column, previousRow, previousColumn):
         if not self._updating:

@@ -1,5 +1,6 @@
 """Follow-up in the panel: from the start choice to the sentence on the clipboard, as a person clicks."""
 
+import functools
 from unittest import mock
 
 import slicer
@@ -64,6 +65,37 @@ class FollowUpSectionTest(SampleTest):
         slicer.app.userSettings().setValue("IVIMMapping/referenceCohort", "")
         super().tearDown()
 
+    def test_the_tutorial_of_the_readme(self):
+        from IVIMMappingLib import SeriesSection  # imports qt, which exists once the desktop has started
+
+        self.openModule()
+        self.state = self.panel.state
+        ui, small = self.ui, {"shape": (48, 48, 3), "snr": 150.0, "variation": 0.0}
+        samples = {name: functools.partial(getattr(SeriesSection, name), **small)
+                   for name in ("createPhantomSeries", "createSecondDate")}
+        with mock.patch.multiple(SeriesSection, **samples):
+            ui.sampleButton.click()  # 1
+            self.waitUntil(lambda: self.state.series is not None, 30)
+            self.choose(ui.regionKindComboBox, "segments")
+            self.process(0.3)
+            self.tickOnly("segmented")
+            self.apply()
+            ui.followUpStartButton.click()  # 2
+            ui.sampleButton.click()
+            self.waitUntil(lambda: "second date" in self.state.series.name, 30)
+        self.before = runsOf(self.scene)[0]
+        self.choose(ui.earlierComboBox, self.before.key)  # 3
+        ui.takeOverButton.click()
+        self.process(0.3)
+        self.assertIn("6 regions were taken over", ui.takeOverLabel.text)
+        self.apply()  # 4
+        self.process(0.1)
+        self.assertIn("No verdict: 12 of 12", ui.answerLabel.text)
+        self.chooseReference()  # 5
+        self.assertIn("Changed: liver metastasis, D +2", ui.answerLabel.text)
+        self.press("Shift+R")  # 6
+        self.assertIn("liver metastasis: D 1.", self.clipboard())
+
     # --- the way through -------------------------------------------------------------------------------------------
 
     def test_one_click_begins_a_follow_up_and_is_saved_in_the_scene(self):
@@ -98,7 +130,7 @@ class FollowUpSectionTest(SampleTest):
         self.assertIn("D* of 'liver', 'spleen'", self.ui.followUpLabel.text)
         self.assertRegex(cells[4], r"^\+\d+ % \(\+\d+ % … \+\d+ %\)$")
         self.assertIn("within chance", self.line(symbol="f")[3])
-        self.assertIn("comparisons with a limit", self.ui.followUpLabel.text)
+        self.assertIn("12 comparisons at 5 % each", self.ui.followUpLabel.text)
         self.assertTrue(self.panel.answer.layout.isShown, "both dates open by themselves")
         views = [slicer.app.layoutManager().sliceWidget(f"IVIMDate{n}").sliceLogic() for n in range(1, 5)]
         shown = [view.GetSliceCompositeNode().GetForegroundVolumeID() for view in views]

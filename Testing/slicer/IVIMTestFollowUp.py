@@ -22,8 +22,8 @@ def patient(scene, applicationLogic, name, growth=1.0, seed=1, bvalues=BVALUES, 
     tissues = tuple(
         replace(tissue, D=tissue.D * growth) if tissue.name == LESION else tissue for tissue in phantoms.ABDOMEN
     )
-    made = phantoms.build(
-        tissues, phantoms._draw_abdomen, shape=shape, protocol=Acquisition(bvalues), snr=snr, variation=0.0, seed=seed
+    made = phantoms.abdomen(
+        tissues, shape=shape, protocol=Acquisition(bvalues), snr=snr, variation=0.0, seed=seed
     )
     return addPhantom(scene, applicationLogic, made, name)
 
