@@ -62,7 +62,7 @@ def condensed(sentences: Sequence[str]) -> list[str]:
         key, name = ((parts[0], parts[2]), parts[1]) if len(parts) == 3 else ((sentence, ""), "")
         groups.setdefault(key, []).append(name)
     return [
-        f"{start}{', '.join(repr(name) for name in names)}{end}" if any(names) else start
+        f"{start}{', '.join(_quoted(name) for name in names)}{end}" if any(names) else start
         for (start, end), names in groups.items()
     ]
 
@@ -101,6 +101,10 @@ def trendCurves(trend: Trend) -> tuple[list[Curve], str, str, str]:
     unit = "" if shown.display_unit == "1" else f" [{shown.display_unit}]"
     axis = _("Days since the first date") if trend.inDays else _("Examination")
     return curves, trend.region, axis, f"{shown.symbol}{unit}"
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'"
 
 
 def _cells(line: Line) -> list[Cell]:

@@ -163,7 +163,11 @@ class TestRetestSection:
         parts += [_("Left out: {reason}.").format(reason=reason) for reason in left]
         if any(not session.runKey for session in self.study.sessions):
             parts.append(_("Sessions of folders are not saved with the scene."))
-        return "\n".join(part for part in [*parts, *analysis.warnings] if part)
+        text = "\n".join(part for part in [*parts, *analysis.warnings] if part)
+        for subject, written in analysis.data.names.items():
+            # In the panel as in its list; only what is written uses numbers instead of names.
+            text = text.replace(f"{written}: ", f"{subject}: ")
+        return text
 
     def _claim(self, cell) -> str:
         """Return what the marked line means in one sentence, and what the lines of its plot are."""

@@ -211,6 +211,11 @@ class FollowUpSectionTest(SampleTest):
         self.assertEqual(first.GetTableNode().GetTable().GetNumberOfRows(), 3)
         self.assertEqual(chart.GetNthPlotSeriesNode(1).GetLineStyle(), first.LineStyleDash)
         self.assertIn("over 3 dates", self.ui.trendLabel.text)
+        row = next(n for n in range(self.ui.followUpTable.rowCount) if self.cells(n)[0] == LESION)
+        self.ui.followUpTable.setCurrentCell(row, 0)
+        self.process()
+        self.assertIn(f"of {LESION} over 3 dates", self.ui.trendLabel.text)
+        self.picture("trend.png", width=500)
 
     def test_an_earlier_result_comes_from_a_scene_file(self):
         self.openDates()
@@ -251,6 +256,23 @@ class FollowUpSectionTest(SampleTest):
         self.startFollowUp()
         self.assertEqual(self.state.parameters.earlierRun, self.before.key)
         self.assertIn("Chosen by itself", self.ui.takeOverLabel.text)
+
+    def test_a_scene_from_before_opens_as_a_new_series(self):
+        self.openModule()
+        node = self.panel.state.parameters.parameterNode
+        self.startFollowUpOf(self.panel)
+        for name in ("startMode", "earlierRun", "followUpHolm", "followUpFew", "followUpDstar", "judgedBy",
+                     "retestSessions"):
+            node.UnsetParameter(name)
+        self.panel.attach()
+        self.assertTrue(self.ui.newSeriesButton.checked)
+        self.assertTrue(self.ui.followUpButton.isHidden())
+        self.assertFalse(self.ui.holmCheckBox.checked)
+
+    @staticmethod
+    def startFollowUpOf(panel):
+        panel.ui.followUpStartButton.click()
+        panel.ui.holmCheckBox.click()
 
     def test_clicks_without_anything_do_no_harm(self):
         self.openModule()
