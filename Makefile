@@ -65,7 +65,7 @@ $(VENV)/installed: pyproject.toml
 	  echo "Making $(VENV) with $$("$$found" --version) ..."; \
 	  "$$found" -m venv $(VENV) || exit 1; \
 	fi
-	@echo "Installing the project and what it needs into $(VENV) (about 1.4 GB, once) ..."
+	@echo "Installing the project and what it needs into $(VENV) (about 1.7 GB, once) ..."
 	@$(call pip,.[all$(COMMA)test],install)
 	@touch $@
 

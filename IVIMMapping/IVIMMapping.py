@@ -35,6 +35,7 @@ class IVIMMapping(ScriptedLoadableModule):
             "Each estimator names its reference in its tool tip; cite it together with IVIMSlicer."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerViewLayouts)
 
 
 class IVIMMappingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -150,3 +151,10 @@ def registerSampleData():
     from IVIMMappingLib.PhantomSample import registerPhantom
 
     registerPhantom()
+
+
+def registerViewLayouts():
+    """Make our layouts known, so that a scene saved with one of them opens with views before the panel was opened."""
+    from IVIMMappingLib.ResultLayout import registerLayouts
+
+    registerLayouts()

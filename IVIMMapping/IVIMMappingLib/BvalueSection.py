@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,15 @@ from ivimcore.data.bvaluetable import BvalueRow, BvalueTable, parse_bvalues
 from ivimcore.data.series import AVERAGING
 from ivimcore.errors import InputError
 
+from .BvalueCells import bText, cellsOf
 from .FileChoice import openFile
 from .PanelState import PanelState
 from .SliceAnnotation import SliceAnnotation
-from .TableText import Cell, fillTable
+from .TableText import fillTable
 
 USE, B, COUNT, NUMBERS = range(4)
 _STEP_MS = 400
-_MOST_NUMBERS = 8
+_KEPT = re.compile(r" \(kept as [^()]*\)")
 _BVAL_FILES = "b-values (*.bval *.bvals *.txt);;All files (*)"
 
 
@@ -131,7 +133,7 @@ class BvalueSection:
         self._updating = True
         fillTable(
             ui.bvalueTable, (_("Use"), _("b [s/mm²]"), _("Images"), _("Image numbers")),
-            [self._cells(row) for row in self._rows],
+            [cellsOf(row) for row in self._rows],
             (
                 _("Only images that are used are fitted"), _("Double click to correct a b-value"),
                 _("Number of images of this b-value"), _("Numbers of the images in the series, from 1"),
@@ -144,29 +146,21 @@ class BvalueSection:
         ui.bvalueTable.setVisible(table is not None)
         ui.bvalueSourceLabel.setVisible(table is not None)
         ui.bvalueSourceLabel.setText("" if table is None else self._source())
+        ui.bvalueSourceLabel.setToolTip("" if table is None else self._origin())
         for widget in (ui.pasteButton, ui.loadBvalButton, ui.perImageCheckBox, ui.averageComboBox):
             widget.setEnabled(table is not None)
         ui.undoButton.setEnabled(table is not None and table.can_undo)
         ui.resetButton.setEnabled(table is not None and table.is_changed)
 
     def _source(self) -> str:
-        text = _("b-values from: {source}.").format(source=self.table.source.rstrip("."))
         unknown = len(self.table.unknown)
-        if unknown:
-            text += " " + _("{count} images have no b-value; type, paste or load them.").format(count=unknown)
-        return text
+        # Where in the scene we keep them says nothing to a person; the tool tip has it.
+        known = "" if unknown == len(self.table.b) else _KEPT.sub("", self._origin())
+        wanted = _("{count} images have no b-value; type, paste or load them.").format(count=unknown) if unknown else ""
+        return " ".join(part for part in (known, wanted) if part)
 
-    @staticmethod
-    def _cells(row: BvalueRow) -> list[Cell]:
-        numbers = ", ".join(str(number) for number in row.numbers[:_MOST_NUMBERS])
-        if row.count > _MOST_NUMBERS:
-            numbers += ", …"
-        return [
-            Cell("", _("Ticked: fitted"), checked=row.used),
-            Cell(_bText(row.b), _("Double click to correct it") if row.known else _("Unknown; type it"), editable=True),
-            Cell(str(row.count)),
-            Cell(numbers, ", ".join(str(number) for number in row.numbers)),
-        ]
+    def _origin(self) -> str:
+        return _("b-values from: {source}.").format(source=self.table.source.rstrip("."))
 
     def _onEdit(self, item) -> None:
         if self._updating or self.table is None or not 0 <= item.row() < len(self._rows):
@@ -175,7 +169,7 @@ class BvalueSection:
         if item.column() == USE:
             used = item.checkState() == qt.Qt.Checked
             self._change(lambda: self.table.set_used(row.numbers, used))
-        elif item.column() == B and item.text() != _bText(row.b):
+        elif item.column() == B and item.text() != bText(row.b):
             text = item.text()
             self._change(lambda: self.table.set_b(row.numbers, _oneNumber(text)))
 
@@ -287,10 +281,6 @@ class BvalueSection:
     def _onDisplayed(self, caller, event) -> None:
         if self.state.series is not None and self.state.parameters is not None:
             self._showB()
-
-
-def _bText(b: float) -> str:
-    return f"{b:.6g}" if math.isfinite(b) else ""
 
 
 def _oneNumber(text: str) -> float:

@@ -9,6 +9,8 @@ import numpy as np
 import slicer
 import vtk
 
+from .Runs import removeNodes
+
 CHART_ATTRIBUTE = "IVIM.Chart"
 """Attribute of the nodes of a chart of ours: its name, by which it is found again in a loaded scene."""
 _STYLES = {"solid": "LineStyleSolid", "dash": "LineStyleDash", "dot": "LineStyleDot", "none": "LineStyleNone"}
@@ -63,8 +65,7 @@ class ChartNodes:
     def remove(self) -> None:
         """Take the chart with everything that belongs to it out of the scene."""
         self._removeSeries()
-        for node in self._nodes("vtkMRMLPlotChartNode"):
-            self._scene.RemoveNode(node)
+        removeNodes(self._scene, self._nodes("vtkMRMLPlotChartNode"))
 
     def _createSeries(self, curve: Curve):
         x, y = np.asarray(curve.x, dtype=float), np.asarray(curve.y, dtype=float)
@@ -110,8 +111,4 @@ class ChartNodes:
         if chart is not None:
             chart.RemoveAllPlotSeriesNodeIDs()
         for className in ("vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"):
-            for node in self._nodes(className):
-                storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
-                self._scene.RemoveNode(node)
-                if storage is not None and self._scene.IsNodePresent(storage):
-                    self._scene.RemoveNode(storage)
+            removeNodes(self._scene, self._nodes(className))

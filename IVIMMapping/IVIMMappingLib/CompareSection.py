@@ -15,8 +15,8 @@ from .MapDescription import describeMap
 from .MapHiding import shownNode
 from .PanelLabels import showText
 from .PanelState import PanelState
-from .ResultLayout import ResultLayout, panelOfMap, usualComposites
-from .Runs import Run, runsOf
+from .ResultLayout import PAIR, ResultLayout, panelOfMap, usualComposites
+from .Runs import Run, removeNodes, runsOf
 from .ScatterPlot import ScatterPlot
 from .TableText import narrow
 
@@ -29,7 +29,7 @@ class CompareSection:
 
     def __init__(self, ui, state: PanelState) -> None:
         self.ui, self.state = ui, state
-        self.layout = ResultLayout("Pair", 1)
+        self.layout = ResultLayout(*PAIR)
         self.plot: ScatterPlot | None = None
         self._updating = False
         self._runs: list[Run] = []
@@ -263,7 +263,7 @@ class CompareSection:
         difference, self._difference = self._difference, None
         if difference is not None and slicer.mrmlScene.IsNodePresent(difference):
             self._showOwn(difference)
-            slicer.mrmlScene.RemoveNode(difference)
+            removeNodes(slicer.mrmlScene, [difference])
 
     def _stopBlinking(self) -> None:
         if self._blink.isActive():

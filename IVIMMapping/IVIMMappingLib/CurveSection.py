@@ -113,7 +113,8 @@ class CurveSection:
             return
         curves = self.curves.all()
         showText(self.ui.cursorLabel, self.curves.where())
-        self.ui.pinButton.setEnabled(bool(curves))
+        for button in (self.ui.pinButton, self.ui.copyPreviewButton, self.ui.savePlotButton):
+            button.setEnabled(bool(curves))
         if state.series is None:
             self.plot.clear()
             self._fillTable([])
@@ -169,6 +170,8 @@ class CurveSection:
         except InputError as fault:
             acquisition, requests, problem = None, (), str(fault)
         self.preview.configure(acquisition, state.used(), state.parameters.average, requests)
+        if state.series is not None and acquisition is None:
+            problem = problem or state.obstacle()
         self.preview.problem = self.preview.problem or problem
         self._onRegion()
         self.redraw()

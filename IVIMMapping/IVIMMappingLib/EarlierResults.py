@@ -17,7 +17,7 @@ from ivimcore.errors import InputError
 from .MapDescription import STATUS, isMapKey
 from .PatientIdentity import patientOf, patientOfRun
 from .RunFolder import addRun
-from .Runs import Run, runsOf
+from .Runs import Run, removeNodes, runsOf
 from .StatisticsTable import readRows
 from .VolumeReading import readVolume
 
@@ -143,7 +143,7 @@ def _takeOut(scene, before: set[str]) -> None:
     for index in reversed(range(scene.GetNumberOfNodes())):
         node = scene.GetNthNode(index)
         if node is not None and node.GetID() not in before and node.GetSingletonTag() is None:
-            scene.RemoveNode(node)
+            removeNodes(scene, [node])
 
 
 # --- an output folder --------------------------------------------------------------------------------------------

@@ -102,8 +102,9 @@ class EstimatorSection:
         for row, name in enumerate(self.names):
             about, item = self._abouts[name], self.ui.estimatorList.item(row)
             blocked = any(problem.blocks for problem in self._problems[name])
-            title = f"{about.title} ({name})"
-            item.setText(_("{title}: not possible here").format(title=title) if blocked else title)
+            item.setText(
+                _("{title}: not possible here").format(title=about.title) if blocked else f"{about.title} ({name})"
+            )
             # Without a colour of its own the row follows the palette, also when a person changes the style.
             item.setData(qt.Qt.ForegroundRole, grey if blocked else None)
             item.setToolTip("\n\n".join([about.description, *self._problems[name], *about.references]))
@@ -121,8 +122,12 @@ class EstimatorSection:
         name = self.state.marked
         about, options = self._abouts[name], self.state.options(name)
         said = [f"• {problem}" for problem in self._problems.get(name, [])]
-        references = _("Reference: {references}").format(references="; ".join(about.references))
-        self.ui.estimatorLabel.setText("\n".join([about.description, *said, references]))
+        first, *more = about.references
+        reference = _("Reference: {reference}").format(reference=first)
+        if more:
+            reference += " " + _("(and {count} more, see the tool tip)").format(count=len(more))
+        self.ui.estimatorLabel.setText("\n".join([about.description, *said, reference]))
+        self.ui.estimatorLabel.setToolTip("\n".join(about.references))
         try:
             self._table.show(name, options.get("organ", "none"), options.get("bounds", {}))
         except InputError as fault:

@@ -14,6 +14,7 @@ from ivimcore.reports.recommendation import recommend
 
 from .PanelLabels import showText
 from .PanelState import PanelState
+from .RegionNoise import RegionNoise
 from .TableText import Cell, fillTable
 
 COLORS = {"good": ("#b7e4cf", "#0b3d2a"), "fair": ("#ffe3a3", "#4a3200"), "poor": ("#f7c0b5", "#5a1408")}
@@ -29,6 +30,7 @@ class ExpectationSection:
     def __init__(self, ui, state: PanelState) -> None:
         self.ui, self.state = ui, state
         self._updating = False
+        self._noise = RegionNoise()
         self._timer = qt.QTimer(ui.expectationTable)
         self._timer.setSingleShot(True)
         self._timer.connect("timeout()", self.update)
@@ -89,7 +91,11 @@ class ExpectationSection:
         except InputError as fault:
             return None, str(fault)
         b, used, series = self.state.bvalues(), self.state.used(), self.state.series
-        sigma = series.sigma(b, used)
+        sigma, method = series.sigma(b, used), series.sigmaMethod
+        if self.state.parameters.regionKind not in ("body", "whole"):
+            # A prostate beside a coil or a moving liver may scatter several times more than the body as a whole.
+            own, ownMethod = self._noise.measure(series, region, b, used)
+            sigma, method = (own, ownMethod) if own else (sigma, method)
         if not sigma:
             return None, _("The noise of this series cannot be estimated; type the SNR above.")
         image = series.image(int(np.flatnonzero(used)[np.argmin(b[used])]))
@@ -104,12 +110,16 @@ class ExpectationSection:
             "{sigma}, both in signal units. {method}"
         ).format(
             snr=f"{signal / sigma:.3g}", signal=f"{signal:.4g}", b=f"{b[used].min():g}", sigma=f"{sigma:.3g}",
-            method=series.sigmaMethod,
+            method=method,
         )
 
     def _show(self, expected: list[Expectation], source: str, recommendation: str) -> None:
-        header = [_("Parameter"), _("Typical"), _("Expected error"), _("Level")]
-        fillTable(self.ui.expectationTable, header, [_cells(line) for line in expected])
+        header = [_("Parameter"), _("Level"), _("Expected error"), _("Typical")]
+        tips = [
+            _("What is estimated"), _("Good up to 20 %, fair up to 50 % of the typical value, else poor"),
+            _("Expected standard deviation in one voxel"), _("Value of the tissue for which this holds"),
+        ]
+        fillTable(self.ui.expectationTable, header, [_cells(line) for line in expected], tips)
         self.ui.expectationTable.setVisible(bool(expected))
         showText(self.ui.expectationLabel, source)
         showText(self.ui.recommendLabel, recommendation)
@@ -130,6 +140,7 @@ def _cells(line: Expectation) -> list[Cell]:
     error = f"± {parameter.format(line.deviation, 2)} ({100 * line.relative:.0f} %)" if isKnown else _("undetermined")
     words = {"good": _("✓ good"), "fair": _("~ fair"), "poor": _("✗ poor")}
     return [
-        Cell(parameter.symbol, line.sentence, bold=True), Cell(parameter.format(line.typical), line.sentence),
-        Cell(error, line.sentence), Cell(words[line.level], line.sentence, colors=COLORS[line.level]),
+        Cell(parameter.symbol, line.sentence, bold=True),
+        Cell(words[line.level], line.sentence, colors=COLORS[line.level]),
+        Cell(error, line.sentence), Cell(parameter.format(line.typical), line.sentence),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import qt
+from slicer.i18n import tr as _
 
 
 def openFile(parent, title: str, filters: str = "") -> str:
@@ -23,6 +24,14 @@ def chooseFolder(parent, title: str) -> str:
 def askText(parent, title: str, question: str) -> str:
     """Ask for one line of text; an empty text if the person did not answer."""
     return _path(qt.QInputDialog.getText(parent, title, question)).strip()
+
+
+def askChoice(parent, title: str, question: str, choices) -> int | None:
+    """Let a person choose one of `choices`; returns its number from 0, None if the person did not choose."""
+    nothing = _("choose…")  # stands first: a dialog that was cancelled answers with its first entry
+    answer = qt.QInputDialog.getItem(parent, title, question, [nothing, *choices], 0, False)
+    answer = answer[0] if isinstance(answer, (tuple, list)) else answer
+    return list(choices).index(answer) if answer in choices else None
 
 
 def _path(answer) -> str:

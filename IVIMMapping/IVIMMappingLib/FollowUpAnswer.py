@@ -20,7 +20,7 @@ from .FollowUp import compareRuns, judgedRegions, runsOfPatient, trendOf
 from .FollowUpView import answerOf, condensed, panelsOfDates, showLines, trendCurves
 from .PanelLabels import showText
 from .PanelState import PanelState
-from .ResultLayout import ResultLayout
+from .ResultLayout import DATES, ResultLayout
 from .Runs import Run, findRun, runsOf
 from .StartSection import FOLLOW_UP
 from .TableText import copyText, narrow
@@ -35,7 +35,7 @@ class FollowUpAnswer:
 
     def __init__(self, ui, state: PanelState) -> None:
         self.ui, self.state = ui, state
-        self.layout = ResultLayout("Date", 2)
+        self.layout = ResultLayout(*DATES)
         self.found: FollowUp | None = None
         self.reference: ReferenceCohort | None = None
         self._updating = False

@@ -8,7 +8,7 @@ import slicer
 from .EarlierResults import regionNodeOf
 from .RegionChoice import chooseRegion
 from .RegionSegments import createSegmentation, regionColor
-from .Runs import Run
+from .Runs import Run, removeNodes
 from .SeriesReader import SeriesInScene
 
 CHECK = "They lie where they lay before, but the patient may lie otherwise now: check every position and correct it."
@@ -53,10 +53,7 @@ def _createSegmentation(scene, masks: dict[str, np.ndarray], series: SeriesInSce
         segment = part.GetSegmentation().GetSegment(identifier)
         free = whole.GetSegmentation().GenerateUniqueSegmentID(identifier)
         whole.GetSegmentation().AddSegment(segment, free)
-        for companion in (part.GetDisplayNode(), part.GetStorageNode()):
-            if companion is not None:
-                scene.RemoveNode(companion)
-        scene.RemoveNode(part)
+        removeNodes(scene, [part])
     transform = series.transformNode()
     if transform is not None:
         whole.SetAndObserveTransformNodeID(transform.GetID())

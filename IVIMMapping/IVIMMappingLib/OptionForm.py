@@ -13,6 +13,8 @@ from ivimcore import InputError
 from ivimcore.estimators import Option
 
 from .FileChoice import openFile
+from .OptionTitles import isUsed, titleOf, wordsOf
+from .TableText import narrow
 
 _WORDS = {"auto": "automatic"}
 """How a person reads a word that a number may be instead."""
@@ -39,15 +41,27 @@ class OptionForm:
         for option in options:
             row = _rowOf(option, self._onEdit)
             self._rows[option.name] = row
-            label = qt.QLabel(_labelOf(option))
-            label.setToolTip(row.tip)
-            row.widget.setToolTip(row.tip)
+            label = qt.QLabel(f"{titleOf(option)}:")
+            # A box that lies in a row has a tool tip of its own: one of the row would not be shown over the box.
+            for widget in (label, row.widget, row.editor):
+                widget.setToolTip(row.tip)
             form.addRow(label, row.widget)
+            row.label = label
+        self._showUse()
 
     def show(self, values: dict[str, Any]) -> None:
         """Show these values, defaults for the others, without calling `changed`."""
         for name, row in self._rows.items():
             row.set(values.get(name, row.option.default))
+        self._showUse()
+
+    def _showUse(self) -> None:
+        """Grey what has no effect while the others are as they are."""
+        values = {name: row.shown for name, row in self._rows.items()}
+        for row in self._rows.values():
+            used = isUsed(row.option, values)
+            row.label.setEnabled(used)
+            row.widget.setEnabled(used)
 
     def editor(self, name: str):
         """Return the widget in which an option is edited."""
@@ -64,6 +78,7 @@ class OptionForm:
             row.shown = checked
             self._changed(row.option.name, checked)
         row.set(checked)
+        self._showUse()
 
 
 class _Row:
@@ -92,7 +107,8 @@ class _ChoiceRow(_Row):
     def build(self) -> None:
         self.editor = self.widget = qt.QComboBox()
         for choice in self.option.choices:
-            self.editor.addItem(choice.replace("_", " "), choice)
+            self.editor.addItem(wordsOf(self.option, choice), choice)
+        narrow(self.editor)
         self.editor.connect("currentIndexChanged(int)", self.onIndex)
 
     def onIndex(self, index=-1):
@@ -122,7 +138,7 @@ class _SpinRow(_Row):
         option = self.option
         whole = float(option.default).is_integer() and float(option.lower or 0).is_integer()
         self.editor = self.widget = qt.QDoubleSpinBox()
-        self.editor.setDecimals(0 if whole else 4)
+        self.editor.setDecimals(0 if whole else 3)
         self.editor.setMinimum(-_LARGEST if option.lower is None else option.lower)
         self.editor.setMaximum(_LARGEST if option.upper is None else option.upper)
         self.editor.setSingleStep((10 if option.default >= 100 else 1) if whole else 0.01)
@@ -193,7 +209,7 @@ class _FileRow(_Row):
         self.edited(self.editor.text.strip())
 
     def onBrowse(self, checked=False):
-        path = openFile(self.widget, _labelOf(self.option))
+        path = openFile(self.widget, titleOf(self.option))
         if path:
             self.edited(path)
 
@@ -208,12 +224,12 @@ def _rowOf(option: Option, onEdit) -> _Row:
     return {"choice": _ChoiceRow, "flag": _FlagRow, "file": _FileRow}[option.kind](option, onEdit)
 
 
-def _labelOf(option: Option) -> str:
-    name = option.name.replace("_", " ")
-    return f"{name[:1].upper()}{name[1:]}:"
-
-
 def _tipOf(option: Option) -> str:
+    """Return what an option does, the numbers it may have, and its name in scripts."""
+    return _("{sentence} In scripts: {name}.").format(sentence=_limitsOf(option), name=option.name)
+
+
+def _limitsOf(option: Option) -> str:
     if option.kind != "number":
         return option.sentence
     low, high = option.lower, option.upper

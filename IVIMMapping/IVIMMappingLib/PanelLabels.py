@@ -19,5 +19,6 @@ def showMessage(frame, label, sentence: str, level: str) -> None:
     background, text = _LEVELS.get(level, _LEVELS["warning"])
     frame.setStyleSheet(f"QFrame#{frame.objectName} {{ background: {background}; border-radius: 3px; }}")
     label.setStyleSheet(f"color: {text};")
+    label.setProperty("level", level)
     label.setText(sentence)
     frame.setVisible(bool(sentence))

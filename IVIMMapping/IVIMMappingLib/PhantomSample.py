@@ -12,6 +12,7 @@ from ivimcore.physics.phantom import ABDOMEN, Phantom, abdomen
 
 from .DwiSequence import browseSequence, createDwiSequence
 from .RegionSegments import createSegmentation
+from .Runs import removeNodes
 from .SeriesSources import SOURCE_ATTRIBUTE
 
 SAMPLE_CATEGORY = "IVIM"
@@ -50,8 +51,7 @@ def createSecondDate(
     sequenceNode, proxyNode, regions = addPhantom(
         scene, applicationLogic, abdomen(tissues, shape=shape, snr=snr, seed=seed, **options), name
     )
-    for node in (regions.GetDisplayNode(), regions):
-        scene.RemoveNode(node)
+    removeNodes(scene, [regions])
     return sequenceNode, proxyNode
 
 

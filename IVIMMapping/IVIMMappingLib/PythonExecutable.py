@@ -20,7 +20,7 @@ import slicer
 import ivimcore
 from ivimcore.errors import InputError
 
-_NEEDS = "numpy, scipy, SimpleITK"
+_NEEDS = "numpy, scipy"
 _PROGRAM = f"import sys, {_NEEDS}; print('usable', *sys.version_info[:2])"
 _PATIENCE = 60.0
 """Longest time [s] that a candidate may take to import; a cold disk is slow."""
@@ -33,7 +33,7 @@ def workerEnvironment() -> dict[str, str]:
     """Return the environment of a child that finds ivimcore and the same packages as this process.
 
     It is that of this process and not the one from before Slicer's launcher: the launcher names the folders of the
-    libraries that numpy and SimpleITK of Slicer's own Python are linked to, and the child needs them as well. Added is
+    libraries that numpy and scipy of Slicer's own Python are linked to, and the child needs them as well. Added is
     where this process imports from, so that an interpreter without packages of its own finds those of Slicer; its
     standard library stays its own, because the same version may have been built with another one.
     """

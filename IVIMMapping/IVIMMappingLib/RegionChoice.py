@@ -88,9 +88,10 @@ def labelMasks(series: SeriesInScene, node) -> tuple[dict[str, np.ndarray], tupl
     if labels.shape != series.geometry.shape or np.abs(np.linalg.inv(source) @ target - np.eye(4)).max() > 1e-3:
         shape = labels.shape
         labels = _nearest(labels, np.linalg.inv(source) @ target, series.geometry.shape)
+        other = "lies at another place or angle than" if shape == labels.shape else "has another grid than"
         notes = (
-            f"The label volume '{name}' was resampled from {_shape(shape)} to the grid of the series "
-            f"({_shape(labels.shape)}), to the nearest voxel.",
+            f"The label volume '{name}' {other} the series: it was resampled from {_shape(shape)} to the grid of the "
+            f"series ({_shape(labels.shape)}), to the nearest voxel.",
         )
     present = [int(value) for value in np.unique(labels) if value != 0]
     if not present:

@@ -92,7 +92,7 @@ class RegionSection:
         if needsNode:
             if not (node is not None and node.IsA(_NODE_CLASSES[kind])):
                 node = None
-            ui.regionNodeSelector.setNodeTypes([_NODE_CLASSES[kind]])
+            ui.regionNodeSelector.nodeTypes = [_NODE_CLASSES[kind]]  # its setter is no slot, so Python lacks it
             if ui.regionNodeSelector.currentNode() is not node:
                 ui.regionNodeSelector.setCurrentNode(node)
             parameters.regionNode = node
@@ -157,7 +157,7 @@ class RegionSection:
         if kind in _NODE_CLASSES:
             # Before the node: the binding of the selector refuses what the selector does not list.
             self._updating = True
-            self.ui.regionNodeSelector.setNodeTypes([_NODE_CLASSES[kind]])
+            self.ui.regionNodeSelector.nodeTypes = [_NODE_CLASSES[kind]]
             self._updating = False
         self._chooseOnlyNode()
         self._show()

@@ -19,6 +19,8 @@ VIEW_PREFIX = "IVIM"
 """Start of the names of our own slice views; a layout name is part of node IDs, so it holds neither space nor '*'."""
 _FIRST_LAYOUT = 27182
 """Number of our first custom layout, far from Slicer's own and from 499 to 501, which many extensions use."""
+MAPS, PAIR, DATES = ("Map", 0), ("Pair", 1), ("Date", 2)
+"""Name and number of our three ResultLayout: all maps of a run, one map of two runs, and both dates of a follow-up."""
 _COLORS = ("#8c8c8c", "#3b75af", "#c44e52", "#8172b2", "#937860", "#64b5cd")
 _ORIENTATIONS = ("Sagittal", "Coronal", "Axial")
 _MOST = 6
@@ -51,9 +53,13 @@ class ResultLayout:
 
     def register(self) -> None:
         """Tell Slicer of our layouts, so that a scene that was saved with one of them opens with it."""
+        node = _layoutNode()
         for count in range(1, _MOST + 1):
-            if not _layoutNode().IsLayoutDescription(self._layoutOf(count)):
-                _layoutNode().AddLayoutDescription(self._layoutOf(count), self._description(count))
+            layout = self._layoutOf(count)
+            if not node.IsLayoutDescription(layout):
+                node.AddLayoutDescription(layout, self._description(count))
+                if node.GetViewArrangement() == layout:
+                    node.SetViewArrangement(layout)  # a scene asked for it before it was known: there are no views yet
 
     def show(self, panels: Sequence[Panel], opacity: float, cursor=None) -> None:
         """Show these panels, at most six; `cursor` (RAS [mm]) is where the views look, None for the middle."""
@@ -124,6 +130,13 @@ class ResultLayout:
             f'<property name="viewgroup" action="default">{_FIRST_LAYOUT + self._number}</property>'
             "</view></item>"
         )
+
+
+def registerLayouts() -> None:
+    """Tell Slicer of all our layouts; in a program without a main window there is nobody to tell."""
+    if slicer.app.layoutManager() is not None:
+        for name, number in (MAPS, PAIR, DATES):
+            ResultLayout(name, number).register()
 
 
 def keysOfLayout(run: Run) -> list[str]:

@@ -20,7 +20,15 @@ from .MapHiding import shownNode
 from .PanelLabels import showText
 from .PanelState import PanelState
 from .ProbeValues import statusSentence, valuesAt
-from .ResultLayout import ResultLayout, keysOfLayout, ownComposites, panelsOfRun, showInUsualViews, usualComposites
+from .ResultLayout import (
+    MAPS,
+    ResultLayout,
+    keysOfLayout,
+    ownComposites,
+    panelsOfRun,
+    showInUsualViews,
+    usualComposites,
+)
 from .RunChoices import restoreChoices, sentenceOfRun
 from .RunEditing import RunEditing
 from .Runs import Run, runsOf
@@ -37,7 +45,7 @@ class ResultSection:
     def __init__(self, ui, state: PanelState) -> None:
         self.ui, self.state = ui, state
         self.runs: list[Run] = []
-        self.layout = ResultLayout("Map", 0)
+        self.layout = ResultLayout(*MAPS)
         self.export = ExportMenu(ui.exportButton, state)
         self._updating = False
         self._restored = ""

@@ -72,6 +72,18 @@ def moveToFolder(node: slicer.vtkMRMLNode, folderItem: int) -> None:
         hierarchy.SetItemParent(item, folderItem)
 
 
+def removeFromHierarchy(node: slicer.vtkMRMLNode) -> None:
+    """Take a node out of the subject hierarchy of its scene; to be done before the node itself is removed.
+
+    Without the desktop program nobody else does it, and the hierarchy would take a later node at the same address for
+    this one.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node)
+    if item != slicer.vtkMRMLSubjectHierarchyNode.GetInvalidItemID():
+        hierarchy.RemoveItem(item, False, False)
+
+
 def createBaseNode(
     scene: slicer.vtkMRMLScene, image: np.ndarray, geometry: Geometry, name: str
 ) -> slicer.vtkMRMLScalarVolumeNode:

@@ -88,6 +88,8 @@ class RunSection:
             button.setToolTip(_("End this run; nothing of it is kept"))
             return
         button.setText(_("Apply"))
+        if not obstacle and not button.enabled:
+            showText(self.ui.expectedTimeLabel, "")  # what was in the way is gone; the time follows in a moment
         button.setEnabled(not obstacle)
         button.setToolTip(obstacle or _("Fit the ticked estimators in the background (Slicer stays usable)"))
         if obstacle:

@@ -24,6 +24,7 @@ from .MapDisplay import (
     RUN_ATTRIBUTE,
     SETTINGS_ATTRIBUTE,
 )
+from .RunFolder import removeFromHierarchy
 
 SERIES_ROLE, REGION_ROLE = "IVIM.Series", "IVIM.Region"
 STATISTICS, REGION_NUMBERS = "statistics", "region numbers"
@@ -212,6 +213,7 @@ def _removeWithCompanions(scene, node) -> None:
         companions += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
     if node.IsA("vtkMRMLStorableNode"):
         companions += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]
+    removeFromHierarchy(node)
     scene.RemoveNode(node)
     for companion in companions:
         if companion is not None and companion.GetScene() is not None:

@@ -49,7 +49,7 @@ class ScatterPlot:
     def _ensureNodes(self) -> None:
         if self.chartNode is not None and slicer.mrmlScene.IsNodePresent(self.chartNode):
             return
-        self._nodes = []
+        former, self._nodes = self._nodes, []  # held until the widget has let go of those of a closed scene
         self.chartNode = chart = self._add(slicer.vtkMRMLPlotChartNode(), "IVIM comparison")
         chart.SetTitleVisibility(False)
         chart.SetLegendVisibility(False)
@@ -67,6 +67,7 @@ class ScatterPlot:
         view.SetPlotChartNodeID(chart.GetID())
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.widget.setMRMLPlotViewNode(view)
+        former.clear()
 
     def _createSeries(self, name: str, isLine: bool):
         table = slicer.vtkMRMLTableNode()

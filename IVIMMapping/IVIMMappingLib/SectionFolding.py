@@ -23,7 +23,7 @@ class SectionFolding:
     def refresh(self) -> None:
         """Show the results of a scene that brings some; fold them where there is nothing to see."""
         self._hadRuns = bool(runsOf(slicer.mrmlScene))
-        self.ui.resultButton.setCollapsed(not self._hadRuns)
+        self.ui.resultButton.collapsed = not self._hadRuns  # its setter is no slot, so Python lacks it
 
     def enter(self) -> None:
         """Nothing to connect: this section has no shortcuts."""
@@ -37,9 +37,9 @@ class SectionFolding:
     def _onRuns(self) -> None:
         hasRuns = bool(runsOf(slicer.mrmlScene))
         if hasRuns and not self._hadRuns:
-            self.ui.resultButton.setCollapsed(False)
-            self.ui.seriesButton.setCollapsed(True)
-            self.ui.regionButton.setCollapsed(True)
+            self.ui.resultButton.collapsed = False
+            self.ui.seriesButton.collapsed = True
+            self.ui.regionButton.collapsed = True
             qt.QTimer.singleShot(_LAYOUT_MS, self._scroll)
         self._hadRuns = hasRuns
 

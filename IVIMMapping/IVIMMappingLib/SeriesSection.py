@@ -6,9 +6,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ivimcore.errors import InputError
+from ivimcore.errors import ChoiceNeeded, InputError
 
-from .FileChoice import askText, chooseFolder, openFile
+from .FileChoice import askChoice, askText, chooseFolder, openFile
 from .MapDisplay import PARAMETER_ATTRIBUTE
 from .PanelLabels import showText
 from .PanelState import PanelState
@@ -88,13 +88,22 @@ class SeriesSection:
             lambda: importSeries(slicer.mrmlScene, slicer.app.applicationLogic(), path, series=series),
             canAsk=series is None,
         )
-        if isinstance(created, str):
-            number = askText(self.ui.importButton, _("Which series?"), created)
+        if isinstance(created, InputError):
+            number = self._askSeries(created)
             return bool(number) and self.importPath(path, number)
         if created is None:
             return False
         self._take(created[0], byPerson=True, notes=tuple(created[2]))
         return True
+
+    def _askSeries(self, fault: InputError) -> str:
+        """Ask which series is meant; an empty text if the person does not say."""
+        parent, title = self.ui.importButton, _("Which series?")
+        if not isinstance(fault, ChoiceNeeded):
+            return askText(parent, title, _plain(fault))
+        words = [words for _numbers, words in fault.ways]
+        chosen = askChoice(parent, title, _plain(fault).partition(":")[0].rstrip(".") + ":", words)
+        return "" if chosen is None else fault.ways[chosen][0]
 
     # --- the chosen node ---------------------------------------------------------------------------------------
 
@@ -207,7 +216,7 @@ class SeriesSection:
     def _work(self, sentence: str, task, canAsk: bool = False):
         """Do something that may take seconds, with one sentence about it; None if it could not be done.
 
-        With `canAsk`, a refusal that only needs the number of a series comes back as its sentence.
+        With `canAsk`, a refusal that only needs the number of a series comes back itself.
         """
         before = self.ui.sourceLabel.text
         self.ui.sourceLabel.setText(sentence)
@@ -217,10 +226,9 @@ class SeriesSection:
             return task()
         except InputError as fault:
             self.ui.sourceLabel.setText(before)
-            text = str(fault).replace("--series NUMBER", _("its number")).replace("--bval FILE", _("a .bval file"))
             if canAsk and "--series" in str(fault):
-                return text
-            self.state.say(text, "error")
+                return fault
+            self.state.say(_plain(fault), "error")
             return None
         finally:
             qt.QApplication.restoreOverrideCursor()
@@ -281,3 +289,8 @@ class SeriesSection:
         if created is not None:
             self.ui.combineButton.setChecked(False)
             self.choose(created[0])
+
+
+def _plain(fault: InputError) -> str:
+    """Return the sentence of a fault without the words of the command line."""
+    return str(fault).replace("--series NUMBER", _("its number")).replace("--bval FILE", _("a .bval file"))

@@ -43,12 +43,12 @@ def showStatistics(table, node, withUncertainty: bool = True) -> bool:
 
 def showRegionNumbers(table, node) -> None:
     """Show the fit of the mean signal and the median of the voxel fits of every region, marked where they differ."""
-    header = [_("Region"), _("Map [unit]"), _("Fit of the mean signal"), _("Median of the voxel fits"), _("Agree")]
+    header = [_("Region"), _("Map [unit]"), _("Agree"), _("Fit of the\nmean signal"), _("Median of the\nvoxel fits")]
     tips = [
         _("Region of the run"), _("Parameter, with the unit of the numbers in this line"),
+        _("Marked where the two differ by more than their uncertainty: mixed tissue, noise or motion"),
         _("One fit to the mean signal of the region, ± its standard deviation"),
         _("Median over the voxels, ± its standard error"),
-        _("Marked where the two differ by more than their uncertainty: mixed tissue, noise or motion"),
     ]
     rows = _rows(node)
     fillTable(table, header, [_regionCells(row) for row in rows], tips)
@@ -60,7 +60,7 @@ def numberText(value: Any, description: MapDescription, digits: int = 3) -> str:
     number = _number(value) * description.parameter.display_factor
     if not math.isfinite(number):
         return ""
-    text = f"{number:.{digits}g}"
+    text = f"{number:#.{digits}g}".rstrip(".")  # with its zeros, so that numbers in a column are equally precise
     return f"{number:.0f}" if "e" in text and 1 <= abs(number) < 1e9 else text
 
 
@@ -113,9 +113,9 @@ def _regionCells(row: Mapping[str, Any]) -> list[Cell]:
     word = _("≠ differ") if differs else _("yes") if known else ""
     return [
         Cell(str(row["region"]), tip), Cell(description.label, tip),
+        Cell(word, tip, colors=_DIFFERS if differs else None, bold=differs),
         Cell(pair("fit of the mean signal", "sd of the fit"), tip),
         Cell(pair("median of the voxel fits", "sd of the median"), tip),
-        Cell(word, tip, colors=_DIFFERS if differs else None, bold=differs),
     ]
 
 

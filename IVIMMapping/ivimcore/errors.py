@@ -11,5 +11,16 @@ class InputError(ValueError):
     """
 
 
+class ChoiceNeeded(InputError):
+    """The input holds several things that could be meant; `ways` says which, so that a window can offer them.
+
+    Each way is a pair: what to give as `series`, and in words what that is.
+    """
+
+    def __init__(self, sentence: str, ways: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(sentence)
+        self.ways = ways
+
+
 class Cancelled(Exception):
     """The person asked to stop. Nothing has been written."""

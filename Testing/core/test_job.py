@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 
 from ivimcore import Cancelled, InputError, create
 from ivimcore.data.nifti_file import read_volumes
+from ivimcore.data.nrrd import read_header
 from ivimcore.data.output import write_images, write_labels, write_volume
 from ivimcore.data.phantom_series import series_of_phantom
+from ivimcore.data.raw_nrrd import raw_bytes, raw_header, raw_numbers, write_raw
 from ivimcore.jobs.job import Job, Request, run
 from ivimcore.physics.phantom import abdomen
 from ivimcore.reports.companions import companions
@@ -120,6 +123,31 @@ def test_maps_that_are_read_once_are_written_raw_and_hold_the_same(phantom_files
         assert b"encoding: gzip" in (tmp_path / "True" / path.name).read_bytes()[:2000]
         raw, packed = (read_volumes(tmp_path / name / path.name)[0] for name in ("False", "True"))
         np.testing.assert_array_equal(raw, packed)
+
+
+def test_a_fit_of_raw_images_needs_no_simpleitk(phantom_files, tmp_path, monkeypatch):
+    folder, phantom = phantom_files
+    series = series_of_phantom(phantom)
+    geometry = series.geometry
+    with open(tmp_path / "series.nrrd", "wb") as stream:
+        stream.write(raw_header((*geometry.shape, series.signal.shape[3]), geometry, "f4"))
+        for number in range(series.signal.shape[3]):
+            stream.write(raw_bytes(series.signal[..., number], "f4"))
+    write_raw(tmp_path / "mask.nrrd", phantom.mask.astype(np.uint8), geometry)
+    shared = {"file_format": "nrrd", "compress": False, "bvalues": tuple(float(b) for b in series.acquisition.bvalues)}
+    # The plain files on the way through SimpleITK must lead to the same maps.
+    with_library = job_of(folder, tmp_path / "with", mask=str(folder / "mask.nii.gz"), **shared)
+    run(with_library, lambda event: None)
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    inputs = {"inputs": (str(tmp_path / "series.nrrd"),), "mask": str(tmp_path / "mask.nrrd")}
+    run(job_of(folder, tmp_path / "without", **shared, **inputs), lambda event: None)
+    for path in (tmp_path / "without").glob("*.nrrd"):
+        values = [
+            raw_numbers(tmp_path / name / path.name, read_header(path).fields) for name in ("with", "without")
+        ]
+        np.testing.assert_allclose(*values, rtol=1e-4)
+    with pytest.raises(InputError, match="need SimpleITK"):
+        run(job_of(folder, tmp_path / "refused", **shared), lambda event: None)
 
 
 def test_the_table_of_region_means_tells_the_information(phantom_files, tmp_path):

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from refusal import refused
 
-from ivimcore.data.nrrd import LARGEST_HEADER, read_header, read_nrrd
+from ivimcore.data.nifti_file import read_volumes
+from ivimcore.data.nrrd import LARGEST_HEADER, read_header, read_nrrd, read_nrrd_file
+from ivimcore.data.raw_nrrd import NAMES, read_raw, write_raw
+from ivimcore.data.series import Geometry
 
 B = [0, 10, 50, 10, 200, 400, 600, 800]
 
@@ -190,3 +193,33 @@ def test_truncated_missing_and_endless_files_are_refused(tmp_path):
     refused(lambda: read_nrrd(tmp_path / "x.nhdr"), "cannot be read")
     (tmp_path / "endless.nrrd").write_bytes(b"NRRD0005\n" + b"a" * (LARGEST_HEADER + 10))
     refused(lambda: read_header(tmp_path / "endless.nrrd"), "does not end")
+
+
+def test_raw_files_of_ours_are_read_alike_with_and_without_simpleitk(tmp_path):
+    affine = np.array([[-1.5, 0.1, 0.0, 80.0], [0.1, -1.5, 0.2, 90.25], [0.0, 0.2, 4.0, -30.0], [0.0, 0.0, 0.0, 1.0]])
+    affine[:3, :3] = np.linalg.qr(affine[:3, :3])[0] * (1.5, 1.5, 4.0)
+    geometry = Geometry((3, 4, 5), affine)
+    for dtype in NAMES:
+        image = (np.arange(60).reshape(3, 4, 5) % 100).astype(dtype)
+        path = write_raw(tmp_path / f"{dtype}.nrrd", image, geometry)
+        header = read_header(path)
+        ours, grid = read_raw(path, header.fields, header.vectors("space directions"))
+        theirs, other = read_volumes(path)
+        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(ours[..., 0], image)
+        assert ours.dtype == theirs.dtype and grid.matches(other) and grid.matches(geometry)
+    path.write_bytes(path.read_bytes()[:-5])
+    refused(lambda: read_nrrd_file(path, header), "shorter")
+
+
+def test_other_files_are_left_to_simpleitk(tmp_path):
+    path = write_raw(tmp_path / "ours.nrrd", np.zeros((2, 2, 2), np.float32), Geometry((2, 2, 2), np.eye(4)))
+    fields = read_header(path).fields
+    directions = read_header(path).vectors("space directions")
+    for change in (
+        {"encoding": "gzip"}, {"space": "left-posterior-superior"}, {"data file": "x.raw"}, {"endian": "middle"},
+        {"kinds": "list domain domain"}, {"space origin": "(0,0)"}, {"space origin": "(0,0,x)"}, {"sizes": "2 2 -2"},
+        {"type": "block"},
+    ):
+        assert read_raw(path, fields | change, directions) is None
+    assert read_raw(path, fields, directions[:2]) is None and read_raw(path, fields, [None, *directions[1:]]) is None

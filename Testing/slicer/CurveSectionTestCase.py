@@ -265,6 +265,8 @@ class CurveSectionTestCase(PanelTest):
         chooseSeries(self, None)
         chooseSeries(self, nodes[0])
         self.assertEqual(self.series(), [])
+        last = self.ui.previewTable.columnCount - 1
+        self.assertIn("no b-value", self.ui.previewTable.item(0, last).toolTip())
 
     def test_leaving_the_module_stops_following_the_crosshair(self):
         self.openPhantom()

@@ -3,6 +3,8 @@
 import json
 import math
 
+import numpy as np
+import slicer
 from IVIMTestSample import SampleTest
 
 from ivimcore import available
@@ -168,13 +170,36 @@ class EstimatorSectionTest(SampleTest):
                                   option.sentence)
             self.assertFalse(form.widget.isHidden())
 
+    def test_what_to_expect_in_a_chosen_region_follows_from_the_noise_of_that_region(self):
+        self.openSample()
+        masks = self.phantom.labels
+        noisy = masks == np.unique(masks[masks > 0])[0]
+        rng = np.random.default_rng(1)
+        for number in range(self.sequence.GetNumberOfDataNodes()):
+            node = self.sequence.GetNthDataNode(number)
+            values = slicer.util.arrayFromVolume(node)
+            values[noisy.transpose(2, 1, 0)] += rng.normal(0, 60, int(noisy.sum()))
+            slicer.util.arrayFromVolumeModified(node)
+        slicer.util.addVolumeFromArray(
+            noisy.transpose(2, 1, 0).astype(np.uint8), np.asarray(self.state.series.geometry.affine), "noisy part",
+            "vtkMRMLLabelMapVolumeNode",
+        )
+        self.process(0.4)
+        before = float(self.ui.expectationLabel.text.split("noise ")[1].split(",")[0])
+        self.choose(self.ui.regionKindComboBox, "labels")
+        self.process(0.5)
+        self.assertIn("In this region", self.ui.expectationLabel.text)
+        after = float(self.ui.expectationLabel.text.split("noise ")[1].split(",")[0])
+        self.assertGreater(after, 1.5 * before)
+        self.assertAlmostEqual(after / 60, 1.0, delta=0.5)
+
     def test_what_to_expect_is_said_in_words_and_colours_before_a_run(self):
         self.openSample()
         self.process(0.4)
         table = self.ui.expectationTable
         self.assertEqual([table.item(row, 0).text() for row in range(table.rowCount)], ["D", "f", "D*"])
         for row in range(table.rowCount):
-            self.assertRegex(table.item(row, 3).text(), "good|fair|poor")
+            self.assertRegex(table.item(row, 1).text(), "good|fair|poor")
             self.assertRegex(table.item(row, 2).text(), "%|undetermined")
         self.assertIn("signal units", self.ui.expectationLabel.text)
         self.assertIn("posterior", self.ui.recommendLabel.text)
@@ -182,7 +207,7 @@ class EstimatorSectionTest(SampleTest):
         self.process(0.4)
         self.assertIn("SNR 3 as typed", self.ui.expectationLabel.text)
         self.assertEqual(self.state.parameters.snr, 3.0)
-        self.assertIn("poor", " ".join(table.item(row, 3).text() for row in range(3)))
+        self.assertIn("poor", " ".join(table.item(row, 1).text() for row in range(3)))
         self.mark("adc")
         self.process(0.4)
         self.assertEqual(table.item(0, 0).text(), "ADC")

@@ -49,15 +49,12 @@ class Screenshots(PanelTest):
         self._shootViews("result_views.png")
 
     def shoot(self, name, *openSections, width=WIDTH):
-        """Take a picture of the panel with only these steps open."""
+        """Take a picture of the panel with only these steps open, as high as they need."""
         for section in ("seriesButton", "curveButton", "regionButton", "estimatorButton", "resultButton"):
             getattr(self.ui, section).setProperty("collapsed", section not in openSections)
-        parent = self.widget.parent
-        parent.resize(width, 100)
-        self.process(0.3)
-        parent.resize(width, parent.minimumSizeHint.height())
+        slicer.util.mainWindow().setPanelWidth(width)
         self.process(0.5)
-        self.assertTrue(parent.grab().save(str(self.out / name)))
+        self.assertTrue(self.widget.parent.grab().save(str(self.out / name)))
 
     def _tick(self, name):
         qt = sys.modules["qt"]
@@ -100,7 +97,7 @@ class Screenshots(PanelTest):
         scene, managers = slicer.mrmlScene, (SEGMENTS_MANAGER, LEGEND_MANAGER)
         with SliceFigure(scene, slicer.app.applicationLogic(), size=(420, 330), managers=managers) as figure:
             for panel in panelsOfRun(run, background):
-                self._renewLegend(panel.foreground)
+                self._renewLegend(panel.foreground or panel.background)
                 picture = figure.render(panel.background, panel.foreground, opacity=1.0)
                 line.append(picture)
                 if len(line) == 3:
@@ -111,13 +108,14 @@ class Screenshots(PanelTest):
 
     @staticmethod
     def _renewLegend(node):
-        """Make the legend of a map anew: the manager knows only legends that come after its view."""
+        """Show the legend of this map alone, made anew: the manager knows only legends that come after its view."""
         from IVIMMappingLib.MapDescription import describeMap
         from IVIMMappingLib.MapDisplay import PARAMETER_ATTRIBUTE, addLegend
 
-        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node) if node is not None else None
-        if legend is not None:
-            slicer.mrmlScene.RemoveNode(legend)
+        legends = slicer.mrmlScene.GetNodesByClass("vtkMRMLColorLegendDisplayNode")
+        for index in range(legends.GetNumberOfItems()):
+            slicer.mrmlScene.RemoveNode(legends.GetItemAsObject(index))
+        if node.GetAttribute(PARAMETER_ATTRIBUTE):
             addLegend(node, describeMap(node.GetAttribute(PARAMETER_ATTRIBUTE)))
 
 

@@ -60,7 +60,7 @@ class RegionChoiceTestCase(SceneTest):
     def test_whole_volume_is_every_voxel(self):
         region = chooseRegion(self.series, "whole")
         self.assertTrue(region.mask.all())
-        self.assertIn("1600 voxels", region.sentence)
+        self.assertIn("1 600 voxels", region.sentence)
 
     # --- segments ------------------------------------------------------------------------------------------------
 

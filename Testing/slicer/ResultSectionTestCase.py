@@ -9,7 +9,21 @@ import slicer
 from IVIMTestSample import SampleTest
 
 from ivimcore.data.nifti_file import read_volumes
+from IVIMMappingLib.ResultLayout import registerLayouts
 from IVIMMappingLib.Runs import runsOf
+
+
+class LayoutRegistrationTest(SampleTest):
+    def test_a_scene_that_asks_for_a_layout_before_it_is_known_gets_its_views(self):
+        node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+        layout = 27188  # six views
+        if node.IsLayoutDescription(layout):
+            node.SetLayoutDescription(layout, "")
+        node.SetViewArrangement(layout)
+        self.assertFalse(node.GetCurrentLayoutDescription())
+        registerLayouts()
+        self.assertIn("IVIMMap6", node.GetCurrentLayoutDescription())
+        self.assertIsNotNone(slicer.app.layoutManager().sliceWidget("IVIMMap6"))
 
 
 class ResultSectionTest(SampleTest):
@@ -128,7 +142,7 @@ class ResultSectionTest(SampleTest):
         self.assertAlmostEqual(float(table.item(row, 2).text()), 1e3 * np.nanmedian(d), 2)
         numbers = self.ui.regionNumbersTable
         self.assertGreater(numbers.rowCount, 2)
-        self.assertIn("±", numbers.item(0, 2).text())
+        self.assertIn("±", numbers.item(0, 3).text())
         self.ui.copyStatisticsButton.click()
         lines = self.clipboard().splitlines()
         self.assertEqual(lines[0].split("\t")[:3], ["Region", "Map [unit]", "Median"])

@@ -71,7 +71,7 @@ class ParameterNodeTestCase(PanelTest):
 
         volume = self.scene.AddNewNodeByClass("vtkMRMLDiffusionWeightedVolumeNode", "dwi")
         selector = slicer.qMRMLNodeComboBox()
-        selector.setNoneEnabled(True)
+        selector.noneEnabled = True
         selector.setMRMLScene(self.scene)
         widgets = {
             "part": ctk.ctkSliderWidget(), "count": qt.QSpinBox(), "name": qt.QLineEdit(), "on": qt.QCheckBox(),

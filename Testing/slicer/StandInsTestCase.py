@@ -229,13 +229,25 @@ class NodeComboBoxTestCase(PanelTest):
         self.assertIsNone(selector.currentNode())
         selector.setCurrentNode(dwi)
         self.assertEqual(selector.currentNodeID, dwi.GetID())
-        selector.setShowChildNodeTypes(False)
+        selector.showChildNodeTypes = False
         self.assertEqual((selector.nodeCount(), selector.currentNode()), (1, None))
         scalar.SetName("renamed")
         selector.setCurrentNode(scalar)
         self.scene.Clear(0)
         self.assertEqual((selector.nodeCount(), selector.currentNode()), (0, None))
         self.assertEqual([node and node.GetName() for node in changes], ["dwi", None, "renamed", None])
+
+
+    def test_setters_that_are_no_slots_are_not_there(self):
+        import ctk
+
+        for made, name in (
+            (slicer.qMRMLNodeComboBox(), "nodeTypes"), (slicer.qMRMLNodeComboBox(), "noneEnabled"),
+            (ctk.ctkCollapsibleButton(), "collapsed"), (ctk.ctkSliderWidget(), "minimum"),
+        ):
+            with self.subTest(name):
+                self.assertTrue(hasattr(made, name))
+                self.assertFalse(hasattr(made, f"set{name[0].upper()}{name[1:]}"))
 
 
 @unittest.skipIf(IN_DESKTOP, "desktop Slicer needs no stand-ins")

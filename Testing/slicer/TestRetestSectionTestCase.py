@@ -22,7 +22,7 @@ class RetestSectionTest(SampleTest):
                                 1 + 0.2 * subject, seed=10 * subject + session)
                 self.logic.process(nodes[0], "segmented", nodes[2])
         self.state.runsChanged()
-        self.ui.retestButton.setCollapsed(False)
+        self.ui.retestButton.collapsed = False
         self.process()
 
     def addAll(self):

@@ -166,7 +166,7 @@ class WorkerProcessTestCase(SceneTest):
         self.assertFalse(exists(pid))
 
     def test_python_is_one_that_imports_what_a_fit_needs(self):
-        program = "import sys, ivimcore, SimpleITK; print(ivimcore.__file__, *sys.version_info[:2])"
+        program = "import sys, ivimcore, numpy, scipy; print(ivimcore.__file__, *sys.version_info[:2])"
         text = subprocess.run(
             [pythonExecutable(), "-c", program],
             env=workerEnvironment(), capture_output=True, text=True, check=True, cwd=self.folder,

@@ -1,7 +1,6 @@
 """Settings of pytest for the tests that need Slicer's libraries; the tests themselves also run in desktop Slicer."""
 
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,3 @@ def pytest_collection_modifyitems(items):
         if FOLDER in item.path.parents:
             # vtk 9.6 sets the shape of arrays in place, which NumPy 2.5 announces to forbid.
             item.add_marker(pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning"))
-
-
-def pytest_unconfigure():
-    # While the interpreter closes, a few Qt types of the stand-ins are found in circles; the line about it would stand
-    # below pytest's summary.
-    warnings.simplefilter("ignore", ResourceWarning)

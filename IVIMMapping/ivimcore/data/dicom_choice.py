@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import ChoiceNeeded, InputError
 from ..physics.acquisition import group_bvalues
 from .series import Geometry
 
@@ -153,22 +153,28 @@ def _belonging(usable: list[Converted], decisions: list[str]) -> list[Converted]
     if len(groups) > 1:
         rich = [group for group in groups if len(_distinct(group)) > 1]
         if len(rich) != 1:
-            ways = " or ".join(
-                "--series " + ",".join(dict.fromkeys(str(image.number) for image in group)) for group in rich or groups
-            )
-            raise InputError(
+            ways = _ways(rich or groups)
+            raise ChoiceNeeded(
                 f"The input holds diffusion series that do not belong together (different {_differences(usable)}): "
-                f"{_listed(usable)}; choose with {ways}."
+                f"{_listed(usable)}; choose with {' or '.join(f'--series {numbers}' for numbers, _ in ways)}.", ways
             )
         others = [image for image in usable if image not in rich[0]]
         decisions.append(f"Left out, because of a different {_differences(usable)}: {_listed(others)}.")
         groups = rich
     for one, other in combinations(groups[0], 2):
         if len(_shared(one, other)) > 1:
-            raise InputError(
-                f"The input holds repeated diffusion series: {_listed(groups[0])}; choose one with --series NUMBER."
+            raise ChoiceNeeded(
+                f"The input holds repeated diffusion series: {_listed(groups[0])}; choose one with --series NUMBER.",
+                _ways([[image] for image in groups[0]]),
             )
     return groups[0]
+
+
+def _ways(groups: list[list[Converted]]) -> tuple[tuple[str, str], ...]:
+    """Return what to give as `series` for each group, and what that is."""
+    return tuple(
+        (",".join(dict.fromkeys(str(image.number) for image in group)), _listed(group)) for group in groups
+    )
 
 
 def _differences(images: list[Converted]) -> str:

@@ -57,9 +57,23 @@ def read_information(path: Path) -> Image:
     return _execute(path, "ReadImageInformation")
 
 
-def _execute(path: Path, method: str) -> Any:
-    import SimpleITK
+def simpleitk() -> Any:
+    """Import SimpleITK, which takes half a second; raises InputError in a Python without it.
 
+    Not every build of 3D Slicer brings it, and only files need it: a fit of what lies in the scene does not.
+    """
+    try:
+        import SimpleITK
+    except ImportError:
+        raise InputError(
+            "Image files need SimpleITK, which this Python does not have; install it with 'pip install SimpleITK', in "
+            "Slicer with slicer.util.pip_install('SimpleITK')."
+        ) from None
+    return SimpleITK
+
+
+def _execute(path: Path, method: str) -> Any:
+    SimpleITK = simpleitk()  # noqa: N806  (the name of the module)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(existing_file(path)))
     warnings_shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
@@ -109,9 +123,7 @@ def volumes_of(image: Image) -> Array:
     The array is a transposed view of one copy in the order of the file; its dtype is that of the file.
     Refuses images of fewer than three axes and series with more than one axis of images.
     """
-    import SimpleITK
-
-    array = SimpleITK.GetArrayFromImage(image)
+    array = simpleitk().GetArrayFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
         if image.GetDimension() != 3:
             raise InputError(f"The image has {image.GetDimension()} axes of several values each; give a 4D image.")
@@ -125,11 +137,9 @@ def volumes_of(image: Image) -> Array:
 
 def image_of(volume: Array, geometry: Geometry) -> Image:
     """Return a SimpleITK image of an array (x, y, z), placed by `geometry`; refuses another shape."""
-    import SimpleITK
-
     if volume.shape != tuple(geometry.shape):
         raise ValueError(f"array of shape {volume.shape} does not fit the grid {geometry.shape}")
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(volume.transpose(2, 1, 0)))
+    image = simpleitk().GetImageFromArray(np.ascontiguousarray(volume.transpose(2, 1, 0)))
     affine = LPS_TO_RAS @ np.asarray(geometry.affine, dtype=float)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())

@@ -14,7 +14,8 @@ from ..physics.acquisition import Acquisition
 from .geometry_io import existing_file
 from .nifti import bval_beside, check_count, given_bvalues, series_with_bval, unit_vectors
 from .nifti_file import read_volumes
-from .series import DwiSeries
+from .raw_nrrd import read_raw
+from .series import DwiSeries, Geometry
 
 Array = np.ndarray
 LARGEST_HEADER = 8 * 1024 * 1024
@@ -81,6 +82,14 @@ def read_header(path: Path | str) -> NrrdHeader:
                 fields.setdefault(key.strip().lower(), value.strip())
 
 
+def read_nrrd_file(path: Path, header: NrrdHeader) -> tuple[Array, Geometry]:
+    """Read the numbers (x, y, z, n) and the grid of a NRRD or NHDR file whose header is known.
+
+    Raw files of our own need no library; SimpleITK reads all others.
+    """
+    return read_raw(path, header.fields, header.vectors("space directions")) or read_volumes(path)
+
+
 def read_nrrd(path: Path | str, bval: Path | str | None = None, bvalues: Sequence[float] | None = None) -> DwiSeries:
     """Read a NRRD or NHDR series with the b-values of its header.
 
@@ -92,7 +101,7 @@ def read_nrrd(path: Path | str, bval: Path | str | None = None, bvalues: Sequenc
     """
     path = existing_file(path)
     header = read_header(path)
-    signal, geometry = read_volumes(path)
+    signal, geometry = read_nrrd_file(path, header)
     count = signal.shape[3]
     kind = format_of(header)
     given = given_bvalues(count, path.name, bval, bvalues)

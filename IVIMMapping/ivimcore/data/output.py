@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import InputError
-from .geometry_io import image_of
+from .geometry_io import image_of, simpleitk
+from .raw_nrrd import NAMES, write_raw
 from .series import Geometry
 
 Array = np.ndarray
@@ -173,15 +174,18 @@ def write_volume(volume: Array, geometry: Geometry, path: Path | str, compress: 
     `compress` False writes raw what the format allows. Returns the path. Raises OSError where the disk is full or the
     file cannot be written.
     """
-    return _write_image(image_of(volume, geometry), Path(path), compress)
+    path = Path(path)
+    if not compress and path.suffix == ".nrrd" and volume.dtype.str[1:] in NAMES:
+        if volume.shape != tuple(geometry.shape):
+            raise ValueError(f"array of shape {volume.shape} does not fit the grid {geometry.shape}")
+        return write_raw(path, volume, geometry)
+    return _write_image(image_of(volume, geometry), path, compress)
 
 
 def write_images(volumes: Array, geometry: Geometry, path: Path | str, compress: bool = True) -> Path:
     """Write a series (x, y, z, n) as one 4D image of its own dtype; arguments, return and errors as `write_volume`."""
-    import SimpleITK
-
     images = [image_of(volumes[..., number], geometry) for number in range(volumes.shape[3])]
-    return _write_image(SimpleITK.JoinSeries(images), Path(path), compress)
+    return _write_image(simpleitk().JoinSeries(images), Path(path), compress)
 
 
 def write_labels(labels: Array, names: Mapping[int, str], geometry: Geometry, path: Path | str) -> Path:
@@ -194,10 +198,8 @@ def write_labels(labels: Array, names: Mapping[int, str], geometry: Geometry, pa
 
 
 def _write_image(image: Any, path: Path, compress: bool = True) -> Path:
-    import SimpleITK
-
     try:
-        SimpleITK.WriteImage(image, str(path), useCompression=compress)
+        simpleitk().WriteImage(image, str(path), useCompression=compress)
     except RuntimeError:
         raise _write_error(path) from None
     # On a full disk the file library may leave a short file without an error.

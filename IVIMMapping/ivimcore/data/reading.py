@@ -13,7 +13,7 @@ from .dicom import read_dicom
 from .geometry_io import existing_file, file_suffix
 from .nifti import read_files, read_nifti
 from .nifti_file import NIFTI_SUFFIXES, read_volumes
-from .nrrd import read_header, read_nrrd
+from .nrrd import read_header, read_nrrd, read_nrrd_file
 from .series import DwiSeries, Geometry
 
 Array = np.ndarray
@@ -95,8 +95,9 @@ def read_labels(path: Path | str, geometry: Geometry) -> tuple[Array, dict[int, 
     """
     path = existing_file(path)
     suffix = file_suffix(path)
-    volumes, grid = read_volumes(path)
-    pairs = read_header(path).pairs if suffix in (".nrrd", ".nhdr", ".seg.nrrd") else {}
+    header = read_header(path) if suffix in (".nrrd", ".nhdr", ".seg.nrrd") else None
+    volumes, grid = read_volumes(path) if header is None else read_nrrd_file(path, header)
+    pairs = {} if header is None else header.pairs
     if not grid.matches(geometry):
         raise InputError(
             f"{path.name} lies on another grid ({grid.describe()}) than the series ({geometry.describe()}); "

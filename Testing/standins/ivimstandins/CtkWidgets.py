@@ -14,7 +14,7 @@ _HEADER = 26  # pixels
 
 @standIn
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
-    """A heading with contents that a click hides."""
+    """A heading with contents that a click hides; `collapsed` is a property only, its C++ setter is no slot."""
 
     contentsCollapsed = Signal(bool)
 
@@ -29,9 +29,9 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.setChecked(True)
         self.setContentsMargins(0, _HEADER, 0, 0)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Preferred)
-        self.toggled.connect(lambda checked: self.setCollapsed(not checked))
+        self.toggled.connect(lambda checked: self._setCollapsed(not checked))
 
-    def setCollapsed(self, collapsed: bool) -> None:
+    def _setCollapsed(self, collapsed: bool) -> None:
         collapsed = bool(collapsed)
         if collapsed == self._collapsed:
             return
@@ -48,7 +48,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.updateGeometry()
         self.contentsCollapsed.emit(collapsed)
 
-    collapsed = Property(bool, lambda self: self._collapsed, setCollapsed)
+    collapsed = Property(bool, lambda self: self._collapsed, _setCollapsed)
 
     def childEvent(self, event) -> None:
         QtWidgets.QAbstractButton.childEvent(self, event)
@@ -85,13 +85,16 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
 def _forwarded(kind, name: str):
     """A property that the spin box and the slider of a ctkSliderWidget share."""
-    setter = "set" + name[0].upper() + name[1:]
+    setter = f"_set{name[0].upper()}{name[1:]}"
     return Property(kind, lambda self: getattr(self._spin, name), lambda self, value: getattr(self, setter)(value))
 
 
 @standIn
 class ctkSliderWidget(QtWidgets.QWidget):
-    """A slider with a spin box, of decimal numbers."""
+    """A slider with a spin box, of decimal numbers.
+
+    Only `setValue` is a slot in C++, so that PythonQt offers the others as properties only.
+    """
 
     valueChanged = Signal(float)
     valueChanging = Signal(float)
@@ -109,7 +112,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._spin.valueChanged.connect(self._onSpin)
         self._slider.valueChanged.connect(self._onSlider)
 
-    value = _forwarded(float, "value")
+    value = Property(float, lambda self: self._spin.value, lambda self, value: self.setValue(value))
     minimum = _forwarded(float, "minimum")
     maximum = _forwarded(float, "maximum")
     singleStep = _forwarded(float, "singleStep")
@@ -121,32 +124,25 @@ class ctkSliderWidget(QtWidgets.QWidget):
     def setValue(self, value: float) -> None:
         self._spin.setValue(float(value))
 
-    def setMinimum(self, value: float) -> None:
+    def _setMinimum(self, value: float) -> None:
         self._spin.setMinimum(float(value))
         self._follow()
 
-    def setMaximum(self, value: float) -> None:
+    def _setMaximum(self, value: float) -> None:
         self._spin.setMaximum(float(value))
         self._follow()
 
-    def setRange(self, minimum: float, maximum: float) -> None:
-        self._spin.setRange(float(minimum), float(maximum))
-        self._follow()
-
-    def setSingleStep(self, step: float) -> None:
+    def _setSingleStep(self, step: float) -> None:
         self._spin.setSingleStep(float(step))
 
-    def setDecimals(self, decimals: int) -> None:
+    def _setDecimals(self, decimals: int) -> None:
         self._spin.setDecimals(decimals)
 
-    def setSuffix(self, suffix: str) -> None:
+    def _setSuffix(self, suffix: str) -> None:
         self._spin.setSuffix(suffix)
 
-    def setPrefix(self, prefix: str) -> None:
+    def _setPrefix(self, prefix: str) -> None:
         self._spin.setPrefix(prefix)
-
-    def setTracking(self, on: bool) -> None:
-        self._slider.setTracking(on)
 
     def _onSpin(self, value: float) -> None:
         self._follow()

@@ -16,7 +16,10 @@ def _flag(name: str):
 
 @standIn
 class qMRMLNodeComboBox(QtWidgets.QWidget):
-    """Lists the nodes of the types asked for and of all types derived from them, in the order of the scene."""
+    """Lists the nodes of the types asked for and of all types derived from them, in the order of the scene.
+
+    Types and flags are properties only: their C++ setters are no slots, so that PythonQt does not offer them.
+    """
 
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
@@ -59,34 +62,16 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     showChildNodeTypes = _flag("showChildNodeTypes")
     selectNodeUponCreation = _flag("selectNodeUponCreation")
 
-    def setNoneEnabled(self, on: bool) -> None:
-        self._setFlag("noneEnabled", on)
-
-    def setAddEnabled(self, on: bool) -> None:
-        self._setFlag("addEnabled", on)
-
-    def setRemoveEnabled(self, on: bool) -> None:
-        self._setFlag("removeEnabled", on)
-
-    def setRenameEnabled(self, on: bool) -> None:
-        self._setFlag("renameEnabled", on)
-
-    def setShowHidden(self, on: bool) -> None:
-        self._setFlag("showHidden", on)
-
-    def setShowChildNodeTypes(self, on: bool) -> None:
-        self._setFlag("showChildNodeTypes", on)
-
-    def setNodeTypes(self, types) -> None:
+    def _setNodeTypes(self, types) -> None:
         self._types = tuple(types)
         self._fill()
 
-    def setHideChildNodeTypes(self, types) -> None:
+    def _setHideChildNodeTypes(self, types) -> None:
         self._hidden = tuple(types)
         self._fill()
 
-    nodeTypes = Property("QStringList", lambda self: list(self._types), setNodeTypes)
-    hideChildNodeTypes = Property("QStringList", lambda self: list(self._hidden), setHideChildNodeTypes)
+    nodeTypes = Property("QStringList", lambda self: list(self._types), _setNodeTypes)
+    hideChildNodeTypes = Property("QStringList", lambda self: list(self._hidden), _setHideChildNodeTypes)
 
     def addAttribute(self, nodeType: str, name: str, value: str | None = None) -> None:
         """List nodes of that type only if they have the attribute (of that value)."""

@@ -79,14 +79,14 @@ def _comboBox(widget, entries):
 
 
 def _limit(widget, extras, mustBeBounded, widest):
-    for kind, setter in ((Decimals, "setDecimals"), (SingleStep, "setSingleStep")):
+    for kind, name in ((Decimals, "decimals"), (SingleStep, "singleStep")):
         if first(extras, kind) is not None:
-            getattr(widget, setter)(first(extras, kind).value)
+            setattr(widget, name, first(extras, kind).value)
     span, low, high = (first(extras, kind) for kind in (WithinRange, Minimum, Maximum))
     if span is None and (low is None or high is None) and mustBeBounded:
         raise RuntimeError(f"the slider '{widget.name}' needs a parameter with limits")
-    widget.setMinimum(span.minimum if span else low.minimum if low else widest[0])
-    widget.setMaximum(span.maximum if span else high.maximum if high else widest[1])
+    widget.minimum = span.minimum if span else low.minimum if low else widest[0]
+    widget.maximum = span.maximum if span else high.maximum if high else widest[1]
 
 
 def _nodeTypes(kind):
