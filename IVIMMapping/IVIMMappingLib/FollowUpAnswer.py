@@ -62,6 +62,7 @@ class FollowUpAnswer:
     def refresh(self) -> None:
         """Take the reference cohort of this computer and the runs of the scene."""
         self.layout.forget()
+        self.found = None
         self._takeReference()
         self._show()
 

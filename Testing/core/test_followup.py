@@ -100,6 +100,20 @@ def test_a_region_at_one_date_only_is_left_out_with_its_name():
     assert found.left_out == ("the region 'new one' exists only this time.", "the region 'lesion' exists only before.")
 
 
+def test_a_region_is_listed_though_its_name_is_part_of_another():
+    found = follow_up(session(), session(values={"liver metastasis": {"D": 1e-3}, "liver": {"D": 1e-3}}), COHORT)
+    assert len(found.left_out) == 3
+
+
+def test_without_a_reference_the_noise_of_the_fit_gives_an_interval():
+    errors = {"lesion": {"D": 3e-5}}
+    line = follow_up(session(errors=errors), session(1.31e-3, errors=errors), None, ("D",)).lines[0]
+    half = 1.959964 * np.hypot(3e-5, 3e-5)
+    np.testing.assert_allclose([line.verdict.low, line.verdict.high], [0.29e-3 - half, 0.29e-3 + half], rtol=1e-6)
+    assert line.verdict.word == "no verdict"
+    assert "(95 % interval +20 to +37 % from the noise of the fit alone" in line.text
+
+
 def test_without_a_reference_there_is_a_change_and_no_verdict():
     (line, _) = follow_up(session(), session(1.31e-3), None).lines
     assert line.text.endswith("+28 %: no verdict. No limit is known, because no reference cohort was chosen.")

@@ -172,6 +172,10 @@ class FollowUpSectionTest(SampleTest):
         self.ui.dstarCheckBox.click()
         self.process()
         self.assertTrue([row for row in range(self.ui.followUpTable.rowCount) if "D*" in self.cells(row)[1]])
+        self.restartSettings()
+        (self.folder / "reference.json").unlink()
+        self.panel.answer.refresh()
+        self.assertIn("cannot be read", self.ui.referenceLabel.text)
         self.ui.noReferenceButton.click()
         self.assertIn("No reference cohort", self.ui.referenceLabel.text)
 

@@ -148,7 +148,7 @@ def follow_up(
     warnings, left_out = _method_warnings(before, after, reference), []
     shared = [name for name in after.values if name in before.values]
     for name in [*after.values, *before.values]:
-        if name not in shared and not any(name in said for said in left_out):
+        if name not in shared:
             where = "this time" if name in after.values else "before"
             left_out.append(f"the region '{name}' exists only {where}.")
     found: list[tuple[str, str, Verdict, Any]] = []
