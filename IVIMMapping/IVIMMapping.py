@@ -107,29 +107,11 @@ class IVIMMappingLogic(ScriptedLoadableModuleLogic):
         """Fit a series: map nodes by key, or with `wait=False` a handle; see `MappingLogic.process`."""
         return self.mapping.process(dwiNode, estimator, segmentationNode, bvalues, wait, **choices)
 
-    def importSeries(self, path, bval=None, series=None):
-        """Load a file or a folder of DICOM: sequence node, the volume that shows it, what was decided."""
-        return self.mapping.importSeries(path, bval, series)
-
-    def runs(self):
-        """Return the runs of the scene, the newest first."""
-        return self.mapping.runs()
-
-    def statistics(self, run=None):
-        """Return the statistics of a run, the newest if None: one row per region and map, in stored units."""
-        return self.mapping.statistics(run)
-
-    def exportMaps(self, folder, run=None, fileFormat="nii.gz"):
-        """Write the maps of a run, the newest if None, into a folder."""
-        return self.mapping.exportMaps(folder, run, fileFormat)
-
-    def exportStatistics(self, path, runs=None):
-        """Write the statistics of runs, of all if None, as one CSV file."""
-        return self.mapping.exportStatistics(path, runs)
-
-    def exportScene(self, path):
-        """Write the whole scene as .mrb."""
-        return self.mapping.exportScene(path)
+    def __getattr__(self, name):
+        """Offer every method of MappingLogic: importSeries, runs, statistics, followUp, exportMaps, exportScene ..."""
+        if name == "mapping":  # not there yet
+            raise AttributeError(name)
+        return getattr(self.mapping, name)
 
 
 class IVIMMappingTest(ScriptedLoadableModuleTest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ import slicer
 from ivimcore.errors import Cancelled, InputError
 from ivimcore.estimators import DEFAULT
 from ivimcore.jobs.job import Request
+from ivimcore.reports.followup import FollowUp
+from ivimcore.reports.referencecohort import load_reference
 
+from .EarlierResults import loadEarlier
+from .FollowUp import EARLIER_SETTING, compareRuns
+from .FollowUpMethod import methodOf
+from .FollowUpRegions import copyRegions
 from .MapDescription import STATUS
 from .MapExport import exportMaps, exportScene, exportStatistics
 from .RegionChoice import Region, chooseRegion
@@ -101,6 +108,45 @@ class MappingLogic:
             planRun(self.scene, series, bvalues, used, average, region, requests, name, settings, regionNode)
         )
 
+    # --- follow-up -----------------------------------------------------------------------------------------------
+
+    def followUp(
+        self, after, before: Run | str | Path, reference=None, segmentationNode=None, **choices: Any
+    ) -> FollowUp:
+        """Compare an examination with an earlier one of the same patient: `print(logic.followUp(...).text())`.
+
+        Arguments: `after` a run, or the node of a new series, which is then fitted as the earlier one was, in its
+        regions; `before` the earlier run, or the path of its scene (.mrb) or output folder; `reference` cohort whose
+        limits decide, or its file, None for changes without a verdict; `segmentationNode` corrected regions of the new
+        series instead of those that come along; `choices` as in `FollowUp.compareRuns`: keys, regionOf, holm, few.
+        Raises InputError where something cannot be compared.
+        """
+        if not isinstance(before, Run):
+            before = loadEarlier(self.scene, before)[0][0]
+        if isinstance(reference, (str, Path)):
+            reference = load_reference(reference)
+        said: list[str] = []
+        if not isinstance(after, Run):
+            after = self._fitLike(before, after, segmentationNode, said)
+        found = compareRuns(before, after, reference, **choices)
+        return replace(found, warnings=(*found.warnings, *said))
+
+    def _fitLike(self, before: Run, node, segmentationNode, said: list[str]) -> Run:
+        """Fit a series as an earlier run was fitted, in the regions that come along; `said` receives what differs."""
+        series = node if isinstance(node, SeriesInScene) else readSeries(_node(node))
+        method = methodOf(before, series.bvalues)
+        said += method.sentences
+        if segmentationNode is None:
+            segmentationNode, sentence = copyRegions(self.scene, before, series)
+            said.append(sentence)
+        handle = self.process(
+            series, method.estimator, segmentationNode, wait=False, options={method.estimator: method.options},
+            average=method.average, exclude=[number for number, flag in enumerate(method.used, 1) if not flag],
+        )
+        handle.plan.settings[EARLIER_SETTING] = before.key
+        handle.wait(between=_processEvents)
+        _mapsOf(handle)
+        return handle.runs[0]
 
     # --- before and after a fit --------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from .CompareSection import CompareSection
 from .CurveSection import CurveSection
 from .EstimatorSection import EstimatorSection
 from .ExpectationSection import ExpectationSection
+from .FollowUpAnswer import FollowUpAnswer
+from .FollowUpSection import FollowUpSection
 from .PanelLabels import showMessage
 from .PanelState import PanelState
 from .RegionSection import RegionSection
@@ -15,6 +17,8 @@ from .ResultSection import ResultSection
 from .RunSection import RunSection
 from .SectionFolding import SectionFolding
 from .SeriesSection import SeriesSection
+from .StartSection import StartSection
+from .TestRetestSection import TestRetestSection
 
 
 class MappingPanel:
@@ -43,10 +47,15 @@ class MappingPanel:
         self.command = CommandSection(ui, self.state)
         self.results = ResultSection(ui, self.state)
         self.compare = CompareSection(ui, self.state)
+        self.start = StartSection(ui, self.state)
+        self.followUp = FollowUpSection(ui, self.state)
+        self.answer = FollowUpAnswer(ui, self.state)
+        self.retest = TestRetestSection(ui, self.state)
         self.folding = SectionFolding(ui, self.state)
+        self.state.sceneChanged.connect(self.attach)
         self.sections = (
             self.series, self.bvalues, self.region, self.estimators, self.expectation, self.curve, self.run,
-            self.command, self.results, self.compare, self.folding,
+            self.command, self.results, self.compare, self.start, self.followUp, self.answer, self.retest, self.folding,
         )
 
     def attach(self) -> None:

@@ -24,7 +24,9 @@ class MappingParameterNode:
 
     `bvalues` one per image [s/mm²], empty as long as nobody edited them; `excludedImages` numbers of images that are
     left out, from 1; `estimators` in the order of the list; `optionsJson` name of an estimator -> option -> value, only
-    what differs from the default; `thresholdValue` in the display unit of the map that hides voxels.
+    what differs from the default; `thresholdValue` in the display unit of the map that hides voxels; `earlierRun` key
+    of the run that a follow-up is compared with; `judgedBy` region of the reference cohort whose limits judge lesions
+    of other names; `retestSessions` JSON list of [key of a run, subject].
     """
 
     # A selector takes its types from here and asks an object of each for its name: no abstract class, and `Union`
@@ -55,6 +57,13 @@ class MappingParameterNode:
     thresholdValue: float = 0.0
     compareRun: str = ""
     compareMode: str = "none"
+    startMode: Annotated[str, Choice(["new", "follow-up"])] = "new"
+    earlierRun: str = ""
+    followUpHolm: bool = False
+    followUpFew: bool = False
+    followUpDstar: bool = False
+    judgedBy: str = ""
+    retestSessions: str = "[]"
 
 
 def optionsOf(parameters: MappingParameterNode) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,8 @@ class PanelState:
     Announcements without arguments: `seriesChanged` another series (or none); `signalChanged` its b-values, images
     used, or averaging; `regionChanged`; `estimatorsChanged` names, options, organ or SNR; `runChanged` a run began,
     went on or ended; `runsChanged` the runs of the scene; `mapChanged` the map that is shown; `cursorMoved` another
-    position; `pinsChanged`.
+    position; `pinsChanged`; `startChanged` new series or follow-up; `earlierChanged` the earlier run of a follow-up;
+    `sceneChanged` a scene file was added, so that everything is read anew.
     """
 
     def __init__(self, logic: MappingLogic) -> None:
@@ -39,7 +40,7 @@ class PanelState:
         self._region: tuple[tuple, Region] | None = None  # what the region was worked out from, and the region
         for name in (
             "seriesChanged", "signalChanged", "regionChanged", "estimatorsChanged", "runChanged", "runsChanged",
-            "mapChanged", "cursorMoved", "pinsChanged",
+            "mapChanged", "cursorMoved", "pinsChanged", "startChanged", "earlierChanged", "sceneChanged",
         ):
             setattr(self, name, Announcement())
         self.message = Announcement()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import slicer
 
 from ivimcore.data.phantom_series import series_of_phantom
-from ivimcore.physics.phantom import Phantom, abdomen
+from ivimcore.physics.phantom import ABDOMEN, Phantom, abdomen
 
 from .DwiSequence import browseSequence, createDwiSequence
 from .RegionSegments import createSegmentation
+from .Runs import removeNodes
 from .SeriesSources import SOURCE_ATTRIBUTE
 
 SAMPLE_CATEGORY = "IVIM"
 SAMPLE_NAME = "IVIM digital phantom"
 NODE_NAME = "IVIM phantom"
 SHAPE = (144, 144, 18)
+RESPONDING, RESPONSE = "liver metastasis", 0.28
+"""What changes between the two dates of the phantom: its D rises by this share."""
 REGIONS = ("liver", "spleen", "kidney cortex", "pancreas", "liver metastasis", "lesion")
 
 
@@ -30,6 +35,24 @@ def createPhantomSeries(
     Raises InputError for a shape that cannot hold the phantom.
     """
     return addPhantom(scene, applicationLogic, abdomen(shape=shape, snr=snr, seed=seed, **options), name)
+
+
+def createSecondDate(
+    scene: slicer.vtkMRMLScene, applicationLogic, shape: tuple[int, int, int] = SHAPE, snr: float = 40.0,
+    seed: int = 2, name: str = f"{NODE_NAME} second date", **options,
+) -> tuple[slicer.vtkMRMLSequenceNode, slicer.vtkMRMLScalarVolumeNode]:
+    """Add the same body at a later date, without regions: D of the metastasis has risen by `RESPONSE`, nothing else.
+
+    Arguments as in `createPhantomSeries`. Returns sequence and the volume that shows it.
+    """
+    tissues = tuple(
+        replace(tissue, D=tissue.D * (1 + RESPONSE)) if tissue.name == RESPONDING else tissue for tissue in ABDOMEN
+    )
+    sequenceNode, proxyNode, regions = addPhantom(
+        scene, applicationLogic, abdomen(tissues, shape=shape, snr=snr, seed=seed, **options), name
+    )
+    removeNodes(scene, [regions])
+    return sequenceNode, proxyNode
 
 
 def addPhantom(

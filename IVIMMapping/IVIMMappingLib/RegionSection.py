@@ -33,6 +33,7 @@ class RegionSection:
         self._known = None  # the parameters whose region is shown; another one is being attached
         self._updating = False
         self._entered = False
+        self._shownNode = None
         self._changed = False  # the node changed while another module was shown
         self._observed: list[tuple] = []
         self._timer = qt.QTimer(ui.segmentList)
@@ -54,6 +55,7 @@ class RegionSection:
         assert all(answer is not False for answer in connected)
         state.seriesChanged.connect(self._onSeries)
         state.signalChanged.connect(self._count)
+        state.regionChanged.connect(self._onRestored)
 
     def refresh(self) -> None:
         """Show the region that the scene brought."""
@@ -94,6 +96,7 @@ class RegionSection:
             if ui.regionNodeSelector.currentNode() is not node:
                 ui.regionNodeSelector.setCurrentNode(node)
             parameters.regionNode = node
+        self._shownNode = parameters.regionNode
         for widget in (ui.regionNodeLabel, ui.regionNodeSelector):
             widget.setVisible(needsNode)
         ui.segmentEditorButton.setVisible(kind in ("body", "whole", "segments"))
@@ -200,6 +203,17 @@ class RegionSection:
         if self.state.parameters is not None:
             self.ui.segmentEditorButton.setEnabled(self.state.series is not None)
             self._announce()
+
+    def _onRestored(self) -> None:
+        """Show a region that another section has chosen."""
+        parameters = self.state.parameters
+        if self._updating or parameters is None or parameters is not self._known:
+            return
+        isShown = REGION_KINDS.index(parameters.regionKind) == self.ui.regionKindComboBox.currentIndex
+        if not isShown or parameters.regionNode is not self._shownNode:
+            self._show()
+            self._observe(parameters.regionNode)
+            self._count()
 
     # --- the node itself ---------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ VIEW_PREFIX = "IVIM"
 """Start of the names of our own slice views; a layout name is part of node IDs, so it holds neither space nor '*'."""
 _FIRST_LAYOUT = 27182
 """Number of our first custom layout, far from Slicer's own and from 499 to 501, which many extensions use."""
-MAPS, PAIR = ("Map", 0), ("Pair", 1)
-"""Name and number of our two ResultLayout: all maps of a run, and one map of two runs."""
+MAPS, PAIR, DATES = ("Map", 0), ("Pair", 1), ("Date", 2)
+"""Name and number of our three ResultLayout: all maps of a run, one map of two runs, and both dates of a follow-up."""
 _COLORS = ("#8c8c8c", "#3b75af", "#c44e52", "#8172b2", "#937860", "#64b5cd")
 _ORIENTATIONS = ("Sagittal", "Coronal", "Axial")
 _MOST = 6
@@ -135,7 +135,7 @@ class ResultLayout:
 def registerLayouts() -> None:
     """Tell Slicer of all our layouts; in a program without a main window there is nobody to tell."""
     if slicer.app.layoutManager() is not None:
-        for name, number in (MAPS, PAIR):
+        for name, number in (MAPS, PAIR, DATES):
             ResultLayout(name, number).register()
 
 

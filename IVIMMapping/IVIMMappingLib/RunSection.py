@@ -13,6 +13,7 @@ from ivimcore import InputError
 from ivimcore.estimators import create
 from ivimcore.jobs.expectedtime import expected_seconds
 
+from .FollowUp import EARLIER_SETTING
 from .MappingParameterNode import optionsOf
 from .PanelLabels import showText
 from .PanelState import PanelState
@@ -260,7 +261,9 @@ class RunSection:
 def settingsOf(state: PanelState) -> dict[str, Any]:
     """Return what a run keeps of the panel, beside what every run keeps, so that it can be brought back with it."""
     parameters = state.parameters
+    followUp = {EARLIER_SETTING: parameters.earlierRun} if parameters.startMode == "follow-up" else {}
     return {
+        **followUp,
         "regionKind": parameters.regionKind,
         "segmentIds": list(parameters.segmentIds),
         "organ": parameters.organ,

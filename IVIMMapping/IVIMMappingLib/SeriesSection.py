@@ -12,7 +12,8 @@ from .FileChoice import askChoice, askText, chooseFolder, openFile
 from .MapDisplay import PARAMETER_ATTRIBUTE
 from .PanelLabels import showText
 from .PanelState import PanelState
-from .PhantomSample import createPhantomSeries
+from .PhantomSample import createPhantomSeries, createSecondDate
+from .Runs import runsOf
 from .SeriesImport import combineVolumes, importSeries
 from .SeriesReader import findSeriesNode, readSeries
 
@@ -202,10 +203,15 @@ class SeriesSection:
     def _onSample(self, checked: bool = False) -> None:
         created = self._work(
             _("Making the digital phantom…"),
-            lambda: createPhantomSeries(slicer.mrmlScene, slicer.app.applicationLogic()),
+            lambda: self._createSample(slicer.mrmlScene, slicer.app.applicationLogic()),
         )
         if created is not None:
             self.choose(created[0])
+
+    def _createSample(self, scene, applicationLogic):
+        """Make the phantom, or where a follow-up looks for a new series its second date."""
+        isFollowUp = self.state.parameters.startMode == "follow-up" and runsOf(scene)
+        return (createSecondDate if isFollowUp else createPhantomSeries)(scene, applicationLogic)
 
     def _work(self, sentence: str, task, canAsk: bool = False):
         """Do something that may take seconds, with one sentence about it; None if it could not be done.

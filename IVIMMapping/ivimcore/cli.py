@@ -1,4 +1,4 @@
-"""The shell: `ivim info | map | demo | evaluate | train | models`. It parses, calls and prints; the work is elsewhere.
+"""The shell: `ivim info | map | demo | evaluate | train | models | cohort ...`. It parses, calls and prints.
 
 Exit codes: 0 done; 2 the input is wrong (one line on stderr, nothing was written); 1 a fault of ours; 130 stopped.
 """
@@ -18,7 +18,7 @@ from typing import Any
 # The chunks of a fit already use every core; this must be set before numpy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from . import __version__
+from . import __version__, cli_cohort
 from .errors import Cancelled, InputError
 
 DONE, FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 130
@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="the estimators and trained models that can be used")
     models.add_argument("--json", action="store_true", help="print JSON instead of text")
+    cli_cohort.add_commands(commands, _add_estimators)
     return top
 
 
@@ -227,7 +228,15 @@ def _models(options: argparse.Namespace) -> None:
     print(json.dumps(describe_estimators(), indent=2) if options.json else format_estimators())
 
 
-_COMMANDS = {"info": _info, "map": _map, "demo": _demo, "evaluate": _evaluate, "train": _train, "models": _models}
+def _cohort(options: argparse.Namespace) -> None:
+    cli_cohort.cohort(options, _requests(options), _Screen(options.json))
+
+
+_COMMANDS = {
+    "info": _info, "map": _map, "demo": _demo, "evaluate": _evaluate, "train": _train, "models": _models,
+    "cohort": _cohort, "report": cli_cohort.report, "follow-up": cli_cohort.follow_up,
+    "protocol-sheet": cli_cohort.protocol_sheet,
+}  # fmt: skip
 
 
 def _job(options: argparse.Namespace, **more: Any) -> Any:
@@ -311,7 +320,9 @@ class _Screen:
             self._line(f"note: {event['text']}")
         elif kind == "result":
             self._line(f"Written to {event['folder']}: {', '.join(event['files'])}")
-            for name, counts in event.get("status", {}).items():
+            if not isinstance(event.get("status"), dict):
+                return
+            for name, counts in event["status"].items():
                 for sentence, count in counts.items():
                     self._line(f"  {name}: {count} voxels. {sentence}")
 

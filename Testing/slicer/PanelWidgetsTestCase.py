@@ -12,8 +12,8 @@ from ivimcore.errors import ChoiceNeeded
 
 UI = MODULE.parent / "Resources" / "UI" / "IVIMMapping.ui"
 INTERACTIVE = {
-    "QPushButton", "QToolButton", "QCheckBox", "QComboBox", "QLineEdit", "QDoubleSpinBox", "QTableWidget",
-    "QListWidget", "QPlainTextEdit", "qMRMLNodeComboBox", "ctkSliderWidget", "ctkCollapsibleButton",
+    "QPushButton", "QRadioButton", "QToolButton", "QCheckBox", "QComboBox", "QLineEdit", "QDoubleSpinBox",
+    "QTableWidget", "QListWidget", "QPlainTextEdit", "qMRMLNodeComboBox", "ctkSliderWidget", "ctkCollapsibleButton",
 }
 STEPS = ("seriesButton", "curveButton", "regionButton", "estimatorButton", "resultButton")
 WIDTH = 420

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import slicer
+from IVIMTestFollowUp import cohort, patient
 from IVIMTestPanel import PanelTest
 
 from ivimcore.data.output import write_images
@@ -18,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 class ReadmeTestCase(PanelTest):
     def test_the_batch_example_runs_as_printed(self):
-        (example,) = [text for text in re.findall(r"```python\n(.*?)```", README, re.S) if "IVIMMappingLogic" in text]
+        (example,) = [text for text in re.findall(r"```python\n(.*?)```", README, re.S) if "importSeries" in text]
         (self.folder / "series").mkdir()
         for number in (1, 2):
             series = series_of_phantom(abdomen(shape=(32, 32, 2), seed=number))
@@ -36,6 +37,24 @@ class ReadmeTestCase(PanelTest):
             self.assertTrue((maps / "D.nii.gz").is_file())
             self.assertTrue((maps / "provenance.json").is_file())
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode"), 0)
+
+    def test_the_follow_up_example_runs_as_printed(self):
+        (example,) = [text for text in re.findall(r"```python\n(.*?)```", README, re.S) if "followUp" in text]
+        self.openModule()
+        first = patient(self.scene, slicer.app.applicationLogic(), "first", seed=1)
+        self.logic.process(first[0], "segmented", first[2])
+        cohort(self.logic.runs()[0]).save(self.folder / "reference_segmented.json")
+        self.logic.exportScene(self.folder / "first_visit.mrb")
+        self.scene.Clear(0)
+        patient(self.scene, slicer.app.applicationLogic(), "new DWI", 1.4, seed=2)
+        before = Path.cwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.folder)
+        names = {}
+        exec(compile(example, "README.md", "exec"), names)
+        text = names["found"].text()
+        self.assertIn("liver metastasis: D 1.", text)
+        self.assertIn("changed (p = ", text)
 
     def test_the_keys_of_the_readme_are_those_of_the_panel(self):
         keys = set(re.findall(r"(?:Ctrl\+)?Shift\+\w+", README.partition("| key (while")[2].partition("\n\n")[0]))

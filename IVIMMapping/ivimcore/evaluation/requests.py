@@ -47,6 +47,12 @@ def make(request: str | tuple[str, Any], bounds: Mapping[str, Bounds] | None = N
 
     if not isinstance(request, str):
         return request
+    name, options = parse(request, bounds)
+    return request, create(name, **options)
+
+
+def parse(request: str, bounds: Mapping[str, Bounds] | None = None) -> tuple[str, dict[str, Any]]:
+    """Split 'name:OPTION=VALUE:...' into the name of the estimator and its options; arguments as `make`."""
     name, *parts = request.split(":")
     options: dict[str, Any] = {}
     for part in parts:
@@ -62,4 +68,4 @@ def make(request: str | tuple[str, Any], bounds: Mapping[str, Bounds] | None = N
             options.setdefault(owner, {})[entry] = tuple(value.split(","))
         else:
             options[owner] = value
-    return request, create(name, **options)
+    return name, options

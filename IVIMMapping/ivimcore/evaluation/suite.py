@@ -11,7 +11,7 @@ from typing import Any
 from ..data.output import plain
 from ..errors import InputError
 from ..physics.protocols import protocol
-from . import benchmarks, coverage, lesion
+from . import benchmarks, cohortbenchmark, coverage, lesion, linearity
 from .requests import every_request
 
 FEWEST_VOXELS = 100
@@ -29,7 +29,8 @@ class Report:
 def descriptions() -> dict[str, str]:
     """Return one sentence for every benchmark by its name."""
     simulated = {name: test.description for name, test in benchmarks.BENCHMARKS.items()}
-    return {**simulated, lesion.NAME: lesion.DESCRIPTION, coverage.NAME: coverage.DESCRIPTION}
+    others = {kind.NAME: kind.DESCRIPTION for kind in (lesion, coverage, linearity, cohortbenchmark)}
+    return {**simulated, **others}
 
 
 def evaluate(
@@ -42,8 +43,8 @@ def evaluate(
     """Run one benchmark.
 
     Arguments: `name` of the benchmark; `estimators` as in `requests.make`, None for all; `snrs` S0 / sigma instead of
-    its own; `voxels` simulated, for `lesion` rounded up to whole maps; `limit` "gaussian" or "rician" computes the
-    limit too.
+    its own; `voxels` simulated, for `lesion` rounded up to whole maps, for `linearity` a level; `limit`
+    "gaussian" or "rician" computes the limit too.
     Returns: Report. Raises InputError for an unknown name, an SNR that is not positive, too few voxels, and for a limit
     where there is none.
     """
@@ -56,6 +57,8 @@ def evaluate(
             raise InputError(f"The SNR is {snr:g}; give positive numbers.")
     if limit is not None and name not in benchmarks.BENCHMARKS:
         raise InputError(f"The benchmark '{name}' has no limit; leave out --limit.")
+    if name == cohortbenchmark.NAME:
+        return _cohort(estimators, snrs, voxels)
     measured = benchmarks.BENCHMARKS.get(name)
     estimators = estimators or every_request(None if measured is None else protocol(measured.protocol).acquisition())
     if name == lesion.NAME:
@@ -64,7 +67,20 @@ def evaluate(
         kind: Any = lesion
     elif name == coverage.NAME:
         rows, kind = coverage.run(estimators, snrs, voxels or coverage.VOXELS), coverage
+    elif name == linearity.NAME:
+        rows, kind = linearity.run(estimators, snrs, voxels or linearity.VOXELS), linearity
     else:
         rows, kind = benchmarks.run_benchmark(name, estimators, snrs, voxels, limit=limit), benchmarks
     plain_rows = [plain({key: row[key] for key in kind.COLUMNS}) for row in rows]
     return Report(kind.format_table(rows), plain_rows, lambda folder: kind.write_all(folder, rows))
+
+
+def _cohort(estimators: Sequence[Any] | None, snrs: Sequence[float] | None, voxels: int | None) -> Report:
+    """Run the benchmark that goes through files, and so takes estimators by name only."""
+    if voxels is not None:
+        raise InputError("The benchmark 'cohort' has patients instead of voxels; leave out --voxels.")
+    rows, made = cohortbenchmark.measure(estimators, snrs)
+    plain_rows = [plain({key: row[key] for key in cohortbenchmark.COLUMNS}) for row in rows]
+    return Report(
+        cohortbenchmark.format_table(rows), plain_rows, lambda folder: cohortbenchmark.write_all(folder, rows, made)
+    )

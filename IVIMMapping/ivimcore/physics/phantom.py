@@ -89,12 +89,12 @@ class Phantom:
         return self.labels > 0
 
 
-def abdomen(**options) -> Phantom:
+def abdomen(tissues: tuple[Tissue, ...] = ABDOMEN, **options) -> Phantom:
     """Build a body with liver, spleen, kidneys, pancreas, vessels, a metastasis and a 3 x 3 x 3 voxel lesion.
 
-    Arguments: those of `build`, by keyword.
+    Arguments: `tissues` with other values, such as those of a later date; those of `build`, by keyword.
     """
-    return build(ABDOMEN, _draw_abdomen, **{"protocol": "abdomen12", "field_of_view": 380.0, **options})
+    return build(tissues, _draw_abdomen, **{"protocol": "abdomen12", "field_of_view": 380.0, **options})
 
 
 def brain(**options) -> Phantom:
