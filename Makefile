@@ -77,7 +77,7 @@ $(VENV)/installed: pyproject.toml
 	  echo "Making $(VENV) with $$("$$found" --version) ..."; \
 	  "$$found" -m venv $(VENV) || exit 1; \
 	fi
-	@echo "Installing the project and what it needs into $(VENV) (about 1.7 GB, once) ..."
+	@echo "Installing the project and what it needs into $(VENV) (about 2 GB, once) ..."
 	@$(call pip,.[all$(COMMA)test],install)
 	@touch $@
 

@@ -140,11 +140,7 @@ class EstimatorSection:
         name = self.state.marked
         about, options = self._abouts[name], self.state.options(name)
         said = [f"• {problem}" for problem in self._problems.get(name, [])]
-        first, *more = about.references
-        reference = _("Reference: {reference}").format(reference=first)
-        if more:
-            reference += " " + _("(and {count} more, see the tool tip)").format(count=len(more))
-        self.ui.estimatorLabel.setText("\n".join([about.description, *said, reference]))
+        self.ui.estimatorLabel.setText("\n".join([about.description, *said, *_referenceLines(about.references)]))
         self.ui.estimatorLabel.setToolTip("\n".join(about.references))
         try:
             self._table.show(name, options.get("organ", "none"), options.get("bounds", {}))
@@ -264,3 +260,13 @@ class EstimatorSection:
 
     def _refuse(self, sentence: str) -> None:
         self.state.say(sentence, "error")
+
+
+def _referenceLines(references) -> list[str]:
+    """Return one line with the first reference and the number of others; none for a model of one's own without any."""
+    if not references:
+        return []
+    line = _("Reference: {reference}").format(reference=references[0])
+    if len(references) > 1:
+        line += " " + _("(and {count} more, see the tool tip)").format(count=len(references) - 1)
+    return [line]

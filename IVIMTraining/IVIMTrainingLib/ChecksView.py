@@ -53,7 +53,7 @@ class ChecksView:
             showText(self.ui.verdictLabel, _("There is nothing to check yet: train a network, or choose one above."))
             self.chart.clear()
             return
-        self.ui.checksButton.setCollapsed(False)
+        self.ui.checksButton.collapsed = False
         showText(self.ui.verdictLabel, verdict(self.checks))
         texts, tips = header()
         fillTable(self.ui.checksTable, texts, tableRows(self.checks), tips)

@@ -52,7 +52,7 @@ class SaveModel:
         shown = self.state.shown
         there = shown is not None and shown.hasModel
         if there:
-            self.ui.modelsButton.setCollapsed(False)
+            self.ui.modelsButton.collapsed = False
             self.ui.saveNameEdit.setText(shown.title)
             self.ui.saveDescriptionEdit.setText(str(shown.recipe.get("description", "")))
             self._saved = ""

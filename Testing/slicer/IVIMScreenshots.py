@@ -19,7 +19,9 @@ sys.path[:0] = [str(ROOT / "IVIMMapping"), str(ROOT / "Testing" / "slicer")]
 
 import numpy as np  # noqa: E402
 import slicer  # noqa: E402
+from IVIMTestFollowUp import cohort  # noqa: E402
 from IVIMTestPanel import PanelTest  # noqa: E402
+from IVIMTestSample import SampleTest  # noqa: E402
 
 WIDTH, NARROW = 480, 360
 SECTIONS = ("seriesButton", "curveButton", "regionButton", "estimatorButton", "resultButton")
@@ -86,6 +88,7 @@ class Screenshots(PanelTest):
             (qt.QPalette.ToolTipText, "#ffffff"), (qt.QPalette.PlaceholderText, "#9a9a9a"),
         ):
             palette.setColor(role, qt.QColor(color))
+        self.addCleanup(slicer.app.setPalette, slicer.app.palette())
         slicer.app.setPalette(palette)
         self.process(0.3)
 
@@ -123,6 +126,37 @@ class Screenshots(PanelTest):
             addLegend(node, describeMap(node.GetAttribute(PARAMETER_ATTRIBUTE)))
 
 
+class FollowUpScreenshots(SampleTest):
+    """Follows a lesion over two dates of the sample data, as the README says, with limits of a made-up cohort."""
+
+    out = Path("Screenshots")
+
+    def runTest(self):
+        from IVIMMappingLib.Runs import runsOf
+
+        self.openModule()
+        self.state, ui = self.panel.state, self.ui
+        ui.sampleButton.click()
+        self.waitUntil(lambda: self.state.series is not None)
+        self.choose(ui.regionKindComboBox, "segments")
+        self.process(0.3)
+        self.tickOnly("segmented")
+        self.apply()
+        ui.followUpStartButton.click()
+        ui.sampleButton.click()
+        self.waitUntil(lambda: "second date" in self.state.series.name)
+        before = runsOf(self.scene)[0]
+        self.choose(ui.earlierComboBox, before.key)
+        ui.takeOverButton.click()
+        self.process(0.3)
+        self.apply()
+        path = self.folder / "reference.json"
+        cohort(before, spread=0.06).save(path)
+        with mock.patch("IVIMMappingLib.FileChoice.openFile", lambda *_: str(path)):
+            ui.referenceButton.click()
+        Screenshots.shoot(self, "followup.png", "followUpButton", sections=("followUpButton", *SECTIONS))
+
+
 class TrainingScreenshots(PanelTest):
     """Trains a network for the phantom, as the README says, and takes pictures on the way; needs PyTorch."""
 
@@ -151,7 +185,7 @@ class TrainingScreenshots(PanelTest):
         self.shoot("training_panel.png", "protocolButton", "tissueButton", "strategyButton", "trainingButton")
         self.waitUntil(lambda: run.isOver, 600)
         self.process(0.5)
-        self.shoot("training_checks.png", "checksButton", "modelsButton")
+        self.shoot("training_checks.png", "checksButton")
         Screenshots._darken(self)
         self.shoot("training_dark.png", "strategyButton", "trainingButton", "checksButton")
 
@@ -171,9 +205,9 @@ def main(arguments):
     if len(arguments) != 1:
         print("usage: python Testing/slicer/IVIMScreenshots.py FOLDER", file=sys.stderr)
         return 2
-    Screenshots.out = TrainingScreenshots.out = Path(arguments[0])
+    Screenshots.out = FollowUpScreenshots.out = TrainingScreenshots.out = Path(arguments[0])
     Screenshots.out.mkdir(parents=True, exist_ok=True)
-    cases = [Screenshots()]
+    cases = [Screenshots(), FollowUpScreenshots()]
     if importlib.util.find_spec("torch") is not None and importlib.util.find_spec("safetensors") is not None:
         cases.append(TrainingScreenshots())
     else:
