@@ -57,6 +57,7 @@ def _titles() -> dict[str, str]:
         "backend": _("Computed with"),
         "sigma": _("Noise (sigma)"),
         "recipe": _("Recipe"),
+        "ensemble": _("All trainings of the model"),
         "neighbourhood": _("Neighbours"),
         "lowest": _("Use b from"),
         "highest": _("Use b up to"),
