@@ -126,6 +126,7 @@ class IVIMTrainingTest(ScriptedLoadableModuleTest):
     """The self test behind Reload and Test."""
 
     def runTest(self):
+        findMapping()
         from IVIMTrainingLib.SelfTest import runSelfTest
 
         slicer.mrmlScene.Clear(0)

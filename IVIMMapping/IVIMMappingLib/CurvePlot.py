@@ -135,6 +135,8 @@ class CurvePlot:
             node.SetLayoutName(_VIEW_NAME)
             # A view with another parent than the main layout is left alone by the layout manager.
             node.SetAndObserveParentLayoutNodeID(self.chartNode.GetID())
+            # A chart that another module shows would be put into every plot view of the scene, and so into this one.
+            node.SetDoPropagatePlotChartSelection(False)
             self._viewNode = self._add(node, _VIEW_NAME)
         if self._viewNode.GetPlotChartNodeID() != self.chartNode.GetID():
             self._viewNode.SetAndObserveParentLayoutNodeID(self.chartNode.GetID())

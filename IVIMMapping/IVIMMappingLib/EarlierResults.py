@@ -95,8 +95,12 @@ def _loadScene(scene, path: Path) -> tuple[list[Run], str]:
     before = {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
     known = {run.key for run in runsOf(scene)}
     kept = _keep(scene)
+    place = scene.GetURL(), scene.GetRootDirectory()
     loaded = scene.ReadFromMRB(str(path), False)
     _restore(scene, kept)
+    # Reading makes the file the place of the whole scene: Save would then offer to write over the earlier result.
+    scene.SetURL(place[0])
+    scene.SetRootDirectory(place[1])
     runs = [run for run in runsOf(scene) if any(node.GetID() not in before for node in run.nodes())]
     if not loaded or not runs:
         _takeOut(scene, before)
@@ -114,7 +118,8 @@ def _keep(scene) -> list[tuple[Any, Any]]:
     kept = []
     for className in (
         "vtkMRMLScriptedModuleNode", "vtkMRMLLayoutNode", "vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode",
-        "vtkMRMLCrosshairNode", "vtkMRMLSelectionNode",
+        "vtkMRMLCrosshairNode", "vtkMRMLSelectionNode", "vtkMRMLViewNode", "vtkMRMLPlotViewNode",
+        "vtkMRMLTableViewNode",
     ):
         nodes = scene.GetNodesByClass(className)
         for index in range(nodes.GetNumberOfItems()):

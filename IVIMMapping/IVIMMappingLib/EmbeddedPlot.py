@@ -43,7 +43,10 @@ class EmbeddedPlot:
             self._viewNode = slicer.mrmlScene.AddNode(node)
             self.widget.setMRMLScene(slicer.mrmlScene)
             self.widget.setMRMLPlotViewNode(self._viewNode)
+        # Each time, because a scene that closes sets its views back.
         self._viewNode.SetAndObserveParentLayoutNodeID(chartNode.GetID())
+        # A chart that another module shows would be put into every plot view of the scene, and so into this one.
+        self._viewNode.SetDoPropagatePlotChartSelection(False)
         self._viewNode.SetPlotChartNodeID(chartNode.GetID())
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ def _identifierOfDatabase(node) -> str:
     """Ask Slicer's DICOM database whose files a volume was made from."""
     database = getattr(slicer, "dicomDatabase", None)
     instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
-    if database is None or not instances:
+    if database is None or not database.isOpen or not instances:
         return ""
     path = database.fileForInstance(instances[0])
     return (database.fileValue(path, _PATIENT_TAG) or "").strip() if path else ""

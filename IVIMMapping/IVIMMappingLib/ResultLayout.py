@@ -98,7 +98,8 @@ class ResultLayout:
         """The scene was closed: neither panels nor the layout before mean anything now."""
         self._panels = []
         self._before = None
-        self.register()
+        if slicer.app.layoutManager() is not None:  # there is none without a main window
+            self.register()
 
     def _fill(self, logic, panel: Panel, opacity: float) -> None:
         composite = logic.GetSliceCompositeNode()

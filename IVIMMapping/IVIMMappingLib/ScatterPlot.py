@@ -63,6 +63,8 @@ class ScatterPlot:
         view.SetLayoutName(_VIEW_NAME)
         # A view with another parent than the main layout is left alone by the layout manager.
         view.SetAndObserveParentLayoutNodeID(chart.GetID())
+        # A chart that another module shows would be put into every plot view of the scene, and so into this one.
+        view.SetDoPropagatePlotChartSelection(False)
         view = self._add(view, _VIEW_NAME)
         view.SetPlotChartNodeID(chart.GetID())
         self.widget.setMRMLScene(slicer.mrmlScene)

@@ -171,7 +171,7 @@ def _bvalueOfDicom(volume) -> float | None:
     """Ask Slicer's DICOM database for the b-value of the files of a volume; None unless first and last agree."""
     database = getattr(slicer, "dicomDatabase", None)
     identifiers = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
-    if database is None or not identifiers:
+    if database is None or not database.isOpen or not identifiers:
         return None
     found = set()
     for identifier in {identifiers[0], identifiers[-1]}:

@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
                           help="estimators, with options: posterior:prior=uniform:bounds=benchmark")
     evaluate.add_argument("--snr", type=float, nargs="+", default=None, help="signal-to-noise ratios")
     evaluate.add_argument("--voxels", type=int, default=None, help="number of simulated voxels")
+    evaluate.add_argument("--bvalues", type=float, nargs="+", default=None, metavar="B",
+                          help="your b-values instead of those of 'linearity', one per image [s/mm²]")
     evaluate.add_argument("--limit", nargs="?", const="gaussian", choices=("gaussian", "rician"), default=None,
                           help="compute the smallest possible error on the same voxels (1 or 10 ms a voxel)")
     evaluate.add_argument("--out", metavar="DIR", default=None, help="folder for the table (CSV) and the figures")
@@ -186,7 +188,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.benchmark == "list":
         print("\n".join(f"{name:10s} {sentence}" for name, sentence in suite.descriptions().items()))
         return
-    report = suite.evaluate(options.benchmark, _flat(options.estimator), options.snr, options.voxels, options.limit)
+    report = suite.evaluate(
+        options.benchmark, _flat(options.estimator), options.snr, options.voxels, options.limit, options.bvalues
+    )
     print(json.dumps(report.rows, indent=2) if options.json else report.text)
     if options.out:
         for path in report.write(Path(options.out)):

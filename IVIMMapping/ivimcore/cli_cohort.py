@@ -122,7 +122,8 @@ def report(options: argparse.Namespace) -> None:
                  "left_out": found.analysis.left_out, "warnings": found.analysis.warnings}  # fmt: skip
         print(json.dumps(about, indent=2, ensure_ascii=False))
         return
-    print("\n".join(claim_sentences(found.analysis)))
+    for text in claim_sentences(found.analysis):
+        print(text)
     for text in (*found.analysis.warnings, *((found.remark,) if found.remark and not options.no_pdf else ())):
         print(f"note: {text}", file=sys.stderr)
     print(f"Written: {', '.join(str(path) for path in written)}", file=sys.stderr)

@@ -44,7 +44,8 @@ class DistributionSection:
         self._showHint()
 
     def enter(self) -> None:
-        """Nothing to connect: this section has no shortcuts."""
+        """Show the choices again: IVIM Mapping may have loaded an earlier result and put them back after it."""
+        self.refresh()
 
     def exit(self) -> None:
         """Nothing to disconnect."""

@@ -102,6 +102,8 @@ class LineChart:
         view.SetLayoutName(self._name)
         # A view with another parent than the main layout is left alone by the layout manager.
         view.SetAndObserveParentLayoutNodeID(chart.GetID())
+        # A chart that another module shows would be put into every plot view of the scene, and so into this one.
+        view.SetDoPropagatePlotChartSelection(False)
         self._viewNode = self._add(view, self._name)
         self._viewNode.SetPlotChartNodeID(chart.GetID())
         self.widget.setMRMLScene(slicer.mrmlScene)

@@ -36,7 +36,9 @@ class NoiseSection:
         self._showState()
 
     def enter(self) -> None:
-        """Nothing to connect: this section has no shortcuts."""
+        """Show the choices again: IVIM Mapping may have loaded an earlier result and put them back after it."""
+        self._fill()
+        self._showState()
 
     def exit(self) -> None:
         """Nothing to disconnect."""

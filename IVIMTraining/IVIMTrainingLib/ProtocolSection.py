@@ -37,10 +37,8 @@ class ProtocolSection:
         self._showState()
 
     def enter(self) -> None:
-        """Read the series anew: IVIM Mapping may have given it b-values meanwhile."""
-        if self.state.parameters is not None and self.state.series is not None:
-            self._read(self.state.series.node)
-            self._showState()
+        """Look again: IVIM Mapping may have given the series b-values, or loaded an earlier result, meanwhile."""
+        self.refresh()
 
     def exit(self) -> None:
         """Nothing is held while another module is shown."""

@@ -46,16 +46,15 @@ class TrainingSection:
 
     def refresh(self) -> None:
         """Show what the scene has chosen; a training belongs to no scene and goes on."""
-        self._updating = True
-        self.ui.titleEdit.setText(self.state.parameters.title)
-        self._updating = False
+        self._showTitle()
         self.ui.lossFrame.setVisible(False)
         self._listStored()
         self._showRun()
         self._showButtons()
 
     def enter(self) -> None:
-        """Look again: PyTorch may have been installed, a training finished."""
+        """Look again: PyTorch may have been installed, a training finished, another scene loaded."""
+        self._showTitle()
         self._listStored()
         self._showButtons()
 
@@ -71,6 +70,11 @@ class TrainingSection:
         self.lossPlot.close()
 
     # --- what a person does ------------------------------------------------------------------------------------
+
+    def _showTitle(self) -> None:
+        self._updating = True
+        self.ui.titleEdit.setText(self.state.parameters.title)
+        self._updating = False
 
     def _onTitle(self, text) -> None:
         if self._updating or self.state.parameters is None:

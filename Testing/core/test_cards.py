@@ -258,6 +258,8 @@ def test_every_recipe_that_comes_along_can_be_read(name):
         ({"acquisition": {"bvalues": [800]}}, "at least 4"),
         ({"parameters": {"D": [3e-3, 1e-3], "f": [0, 0.5], "Dstar": [0.01, 0.1]}}, "lower first"),
         ({"parameters": {"D": [1e-3, 3e-3], "f": [0, 50], "Dstar": [0.01, 0.1]}}, "stored units"),
+        ({"parameters": {"D": [1e-3, 3e-3], "f": [0, 0.5], "Dstar": [1e-4, 5e-4]}}, "below that of D"),
+        ({"acquisition": {"bvalues": [0, 0]}}, "names one b-value"),
         ({"noise": {"snr": 0}}, "positive"),
         ({"noise": {"snr": "loud"}}, "one positive number"),
         ({"strategy": {"labels": "posterior"}}, "cannot be trained"),

@@ -87,7 +87,7 @@ def test_where_a_prior_file_lies_is_no_difference_but_another_prior_is():
 def test_a_lesion_of_another_name_is_judged_by_the_only_region_and_that_is_said():
     found = follow_up(session(region="lesion 2"), session(2e-3, region="lesion 2"), COHORT)
     assert found.lines[0].verdict.word == "changed"
-    assert "'lesion 2' is judged by the limits of 'lesion'." in found.warnings
+    assert "'lesion 2': judged by the limits of 'lesion'." in found.warnings
     two = replace(COHORT, entries=(*COHORT.entries, entry("liver")))
     assert follow_up(session(region="x"), session(region="x"), two).lines[0].verdict.word == "no verdict"
     chosen = follow_up(session(region="x"), session(2e-3, region="x"), two, region_of={"x": "LIVER"})
@@ -197,3 +197,6 @@ def test_other_files_are_no_cohort(tmp_path):
         refused(lambda: load_reference(tmp_path / "x.json"), "x.json")
     refused(lambda: load_reference(tmp_path / "none.json"), "cannot be read")
     refused(lambda: read_session(tmp_path), "holds no result")
+    (tmp_path / "nlls").mkdir()
+    (tmp_path / "nlls" / "provenance.json").write_text("{}")
+    refused(lambda: read_session(tmp_path), "one of its folders: nlls")

@@ -70,6 +70,7 @@ def test_the_benchmark_refuses_what_it_cannot_do():
     assert {"cohort", "linearity"} <= set(suite.descriptions())
     refused(lambda: suite.evaluate("cohort", voxels=1000), "leave out --voxels")
     refused(lambda: suite.evaluate("cohort", snrs=[10, 20]), "one SNR")
+    refused(lambda: suite.evaluate("paper1", bvalues=[0, 50, 100, 800]), "leave out --bvalues")
 
 
 # --- linearity ---------------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ def test_the_sheet_names_the_b_values_the_numbers_and_the_commands():
     text = to_text(made)
     for words in ("b = 0 10 20 50 100 200 400 800 s/mm², 8 images", "leaves the table", "0.73 .. 1.58", "2.14",
                   "With your 14 subjects", "subject,session,group,series", "ivim cohort", "ivim report",
-                  "not a medical device", "SNR 25", "ivim evaluate linearity"):  # fmt: skip
+                  "not a medical device", "SNR 25", "ivim evaluate linearity --bvalues 0 10 20"):  # fmt: skip
         assert words in text, words
     page = to_html(made)
     assert page.startswith("<!DOCTYPE html>") and page.count("<table>") == 2 and "http" not in page

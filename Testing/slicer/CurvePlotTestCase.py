@@ -72,6 +72,23 @@ class CurvePlotTestCase(PanelTest):
         for className in ("vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"):
             self.assertEqual(slicer.util.getNodesByClass(className), [])
 
+    def test_a_chart_that_another_module_shows_does_not_take_our_views(self):
+        """Slicer's Plots module shows a chart in every plot view of the scene that does not refuse it."""
+        from IVIMMappingLib.EmbeddedPlot import EmbeddedPlot
+
+        self.draw()
+        own = self.scene.AddNewNodeByClass("vtkMRMLPlotChartNode", "own")
+        embedded = EmbeddedPlot(self.frame, "IVIMOther")
+        self.addCleanup(embedded.close)
+        embedded.show(own)
+        other = self.scene.AddNewNodeByClass("vtkMRMLPlotChartNode", "other")
+        logic = slicer.app.applicationLogic()
+        logic.GetSelectionNode().SetActivePlotChartID(other.GetID())
+        logic.PropagatePlotChartSelection()
+        views = {view.GetLayoutName(): view for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode")}
+        self.assertIs(views["IVIMOther"].GetPlotChartNode(), own)
+        self.assertIs(views["IVIMCurve"].GetPlotChartNode(), self.plot.chartNode)
+
     def test_the_plot_survives_the_end_of_the_scene(self):
         self.draw()
         self.scene.Clear(0)

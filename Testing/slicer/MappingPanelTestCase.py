@@ -1,7 +1,6 @@
 """The whole panel: the tutorial of the README, the self test, widgets and their tool tips, and one wrong click after
 another."""
 
-import time
 from unittest import mock
 
 import slicer
@@ -22,19 +21,14 @@ class MappingPanelTest(SampleTest):
         self.tick("posterior", False)  # 2
         self.tick("segmented")  # 3
         self.waitUntil(lambda: ui.applyButton.enabled and "Expected time" in ui.expectedTimeLabel.text, 10)
-        began = time.monotonic()
         ui.applyButton.click()  # 4
         self.waitUntil(lambda: state.run is None, 120)
-        seconds = time.monotonic() - began
         self.process(0.02)
-        run = runsOf(self.scene)[0]
+        self.assertEqual(len(runsOf(self.scene)), 1)
         self.assertTrue(self.panel.results.layout.isShown, "all maps open by themselves")
         self.choose(ui.mapComboBox, "f")  # 5
         ui.copyStatisticsButton.click()  # 6
         self.assertIn("f [%]", slicer.app.clipboard().text())
-        overhead = seconds - float(run.provenance["fit_seconds"])
-        print(f"from Apply to maps: {seconds:.2f} s, fit {run.provenance['fit_seconds']} s, overhead {overhead:.2f} s")
-        self.assertLess(overhead, 20.0)
 
     def tick(self, name, ticked=True):
         self.state = self.panel.state

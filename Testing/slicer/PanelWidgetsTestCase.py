@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import slicer
 from IVIMTestPanel import MODULE
 from IVIMTestSample import SampleTest
+from IVIMTestScene import IN_DESKTOP
 
 from ivimcore import available
 from ivimcore.errors import ChoiceNeeded
@@ -25,6 +26,20 @@ def widgetsOfFile():
 
 
 class PanelWidgetsTest(SampleTest):
+    @unittest.skipIf(IN_DESKTOP, "there it is an option of the program")
+    def test_both_panels_open_without_a_main_window(self):
+        """As with `Slicer --no-main-window`, which has no layout manager either."""
+        with (
+            unittest.mock.patch.object(self.desktop, "layoutManager", None),
+            unittest.mock.patch.object(slicer.util, "mainWindow", lambda: None),
+        ):
+            for module in (slicer.modules.ivimmapping, slicer.modules.ivimtraining):
+                widget = module.widgetRepresentation().self()
+                widget.enter()
+                self.process()
+                widget.exit()
+                self.assertIsNotNone(widget.panel.state.parameters)
+
     def test_every_widget_that_can_be_used_has_a_tool_tip(self):
         self.openModule()
         names = [name for name, kind in widgetsOfFile() if kind in INTERACTIVE]

@@ -22,12 +22,14 @@ B = np.array([0.0, 10.0, 10.0, 800.0])
 
 
 class Database:
-    """The two calls of Slicer's DICOM database that are used."""
+    """The two calls of Slicer's DICOM database that are used; a closed one must not be asked."""
 
-    def __init__(self, values):
+    def __init__(self, values, isOpen=True):
         self.values = values
+        self.isOpen = isOpen
 
     def fileForInstance(self, uid):
+        assert self.isOpen, "Qt would complain of a database that is not open"
         return uid if uid in self.values else ""
 
     def fileValue(self, path, tag):
@@ -170,6 +172,9 @@ class SeriesImportTestCase(SceneTest):
             sequence, _ = combineVolumes(self.scene, self.applicationLogic, volumes, "joined")
         np.testing.assert_array_equal(readSeries(sequence).bvalues, [20, 50, 400])
         self.assertEqual(sequence.GetName(), "joined")
+        with mock.patch.object(slicer, "dicomDatabase", Database({"1.1": standard}, isOpen=False), create=True):
+            sequence, _ = combineVolumes(self.scene, self.applicationLogic, volumes, "joined")
+        np.testing.assert_array_equal(readSeries(sequence).bvalues, [2, 3, 20])
 
     def test_names_that_do_not_tell_b_leave_it_open_and_the_order_alone(self):
         volumes = self.volumes(("T2", "b50_400_800 trace", "b800"))

@@ -1,6 +1,5 @@
 """Series of every kind are read where they lie in the scene, and what is no series is refused in one sentence."""
 
-import time
 
 import numpy as np
 import slicer
@@ -122,23 +121,15 @@ class SeriesReaderTestCase(SeriesTest):
         self.assertTrue(np.isnan(series.meanSignal(single)[1]).all())
         self.assertTrue(np.isnan(series.meanSignal(np.zeros(SHAPE, dtype=bool))[0]).all())
 
-    def test_noise_of_the_phantom_is_found_quickly_and_once(self):
+    def test_noise_of_the_phantom_is_found_and_kept(self):
         phantom = abdomen(shape=(144, 144, 18), snr=40)
         geometry = Geometry(phantom.labels.shape, phantom.affine)
         node = createDwiSequence(self.scene, phantom.signal, geometry, phantom.acquisition.bvalues, "phantom")
-        started = time.perf_counter()
         series = readSeries(node)
-        self.assertLess(time.perf_counter() - started, 0.05)
-        started = time.perf_counter()
         sigma = series.sigma(series.bvalues)
-        self.assertLess(time.perf_counter() - started, 0.3)  # 0.03 s on an idle machine
         self.assertAlmostEqual(sigma / phantom.sigma, 1, delta=0.08)
         self.assertIn("Estimated from", series.sigmaMethod)
-        started = time.perf_counter()
         self.assertEqual(series.sigma(series.bvalues), sigma)
-        for _ in range(100):
-            series.signalAt((70, 60, 9))
-        self.assertLess((time.perf_counter() - started) / 101, 0.001)
 
     def test_noise_follows_the_voxels_and_the_images_used(self):
         series = readSeries(self.sequence(np.zeros(5)))

@@ -139,6 +139,28 @@ class TrainingChoicesTestCase(TrainingTest):
         self.assertEqual(self.ui.organComboBox.itemData(self.ui.organComboBox.currentIndex), "kidney")
         self.assertEqual(self.panel.state.parameters.architecture, "ivimnet")
 
+    def test_the_panel_shows_what_it_trains_after_another_module_has_put_the_choices_back(self):
+        """As IVIM Mapping does around a scene file with an earlier result, whose choices are read meanwhile."""
+        state = self.openTraining()
+        before = slicer.vtkMRMLScriptedModuleNode()
+        node = self.logic.getParameterNode().parameterNode
+        before.Copy(node)
+        self.ui.titleEdit.setText("of the file")
+        self.ui.bvaluesEdit.setText("0 1 2 3")
+        self.ui.snrLowSpinBox.setValue(3)
+        self.ui.minutesSpinBox.setValue(7)
+        self.ui.rangeDLowSpinBox.setValue(0.7)
+        slicer.util.selectModule("IVIMMapping")
+        node.Copy(before)
+        slicer.util.selectModule("IVIMTraining")
+        self.process()
+        p, ui = state.parameters, self.ui
+        self.assertEqual((ui.titleEdit.text, ui.bvaluesEdit.text), ("Test network", BVALUES))
+        self.assertEqual((p.title, p.bvalues), ("Test network", BVALUES))
+        self.assertEqual((ui.snrLowSpinBox.value, ui.minutesSpinBox.value, ui.rangeDLowSpinBox.value),
+                         (p.snrLow, p.minutes, p.rangeDLow))
+        self.assertNotEqual(p.snrLow, 3)
+
     def test_a_recipe_file_repeats_the_training_elsewhere(self):
         from ivimcore.networks.recipes import Recipe
 

@@ -39,12 +39,8 @@ def test_the_numbers_stand_in_the_card_and_the_plots_beside_it(tmp_path):
 
 def test_a_budget_is_used_whatever_the_first_steps_take(tmp_path):
     """The first steps load what torch needs; counted in, they made a training of minutes one of seconds."""
-    import time
-
     from ivimcore.networks.modelling import train
 
-    began = time.perf_counter()
     recipe = recipe_of("mlp_supervised_brain16", {"steps": 10**6, "every": 100}, id="short")
     card = train(recipe, tmp_path, minutes=0.1)
-    assert 2 < time.perf_counter() - began < 30
     assert card.training["seconds"] > 2

@@ -130,7 +130,8 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
             table.append((
                 r["estimator"], number(r["wsd"] * shown.display_factor, 3), number(100 * r["wcv"], 1),
                 number(r["between_over_wsd"], 2), number(r["icc"], 2), number(r["information"], 2), found, ends,
-                f"{r['false_positives']} of {r['unchanged']}", number(r["group_p"], 3),
+                f"{r['false_positives']} of {r['unchanged']}",
+                "< 0.001" if r["group_p"] < 0.001 else number(r["group_p"], 3),
             ))  # fmt: skip
         widths = [max(len(row[column]) for row in table) for column in range(len(head))]
         lines += ["", f"{shown.label}, {effect}"]

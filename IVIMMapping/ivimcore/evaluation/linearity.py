@@ -3,7 +3,8 @@
 Limits of change assume that estimates follow the truth with slope 1. Here D, f and D* are varied one at a time over ten
 equally spaced true values, the others at typical tissue, with many noisy voxels a level; the mean estimates are
 regressed on the truth, weighted with their standard errors. Printed: slope with its 95 % interval, R² of the level
-means, whether a quadratic term matters, bias of each level. In the manner of QIBA: slope within 0.95 .. 1.05 and R²
+means, whether a quadratic term matters, bias of each level. Voxels stand alone here: what `posterior` learns from
+neighbours in an image is not in these numbers. In the manner of QIBA: slope within 0.95 .. 1.05 and R²
 above 0.90 (common numbers of its profiles); where the slope is below 0.95, a sentence says what that does to a claim.
 """
 

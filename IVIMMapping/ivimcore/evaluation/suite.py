@@ -39,14 +39,15 @@ def evaluate(
     snrs: Sequence[float] | None = None,
     voxels: int | None = None,
     limit: str | None = None,
+    bvalues: Sequence[float] | None = None,
 ) -> Report:
     """Run one benchmark.
 
     Arguments: `name` of the benchmark; `estimators` as in `requests.make`, None for all; `snrs` S0 / sigma instead of
     its own; `voxels` simulated, for `lesion` rounded up to whole maps, for `linearity` a level; `limit`
-    "gaussian" or "rician" computes the limit too.
+    "gaussian" or "rician" computes the limit too; `bvalues` one per image [s/mm²], for `linearity` only.
     Returns: Report. Raises InputError for an unknown name, an SNR that is not positive, too few voxels, and for a limit
-    where there is none.
+    or b-values where there are none.
     """
     if name not in descriptions():
         raise InputError(f"Unknown benchmark '{name}'; choose one of {', '.join(descriptions())}.")
@@ -57,6 +58,8 @@ def evaluate(
             raise InputError(f"The SNR is {snr:g}; give positive numbers.")
     if limit is not None and name not in benchmarks.BENCHMARKS:
         raise InputError(f"The benchmark '{name}' has no limit; leave out --limit.")
+    if bvalues is not None and name != linearity.NAME:
+        raise InputError(f"The benchmark '{name}' has b-values of its own; leave out --bvalues.")
     if name == cohortbenchmark.NAME:
         return _cohort(estimators, snrs, voxels)
     measured = benchmarks.BENCHMARKS.get(name)
@@ -68,7 +71,7 @@ def evaluate(
     elif name == coverage.NAME:
         rows, kind = coverage.run(estimators, snrs, voxels or coverage.VOXELS), coverage
     elif name == linearity.NAME:
-        rows, kind = linearity.run(estimators, snrs, voxels or linearity.VOXELS), linearity
+        rows, kind = linearity.run(estimators, snrs, voxels or linearity.VOXELS, bvalues=bvalues), linearity
     else:
         rows, kind = benchmarks.run_benchmark(name, estimators, snrs, voxels, limit=limit), benchmarks
     plain_rows = [plain({key: row[key] for key in kind.COLUMNS}) for row in rows]

@@ -78,9 +78,10 @@ class Workers:
                 raise InputError(f"The scheduler {self._scheduler} has no worker; start one with 'dask worker'.")
             self._check()
         else:
+            # Dask serves its state over HTTP: to this computer only, at any free port.
             self._cluster = LocalCluster(
                 n_workers=self.count, threads_per_worker=1, processes=True, memory_limit=self._memory,
-                dashboard_address=None, silence_logs=logging.CRITICAL,
+                dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
             )
             self._client = Client(self._cluster, set_as_default=False)
         return self

@@ -107,6 +107,8 @@ def checked(content: Any) -> dict[str, Any]:
     if not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
         raise wrong("alpha of the hybrid lies between 0 and 1")
     content["parameters"] = {key: _range(content["parameters"].get(key), key, wrong) for key in KEYS}
+    if content["parameters"]["Dstar"][1] <= content["parameters"]["D"][0]:
+        raise wrong("the whole range of D* lies below that of D; blood decays faster than tissue")
     content.setdefault("S0", [1.0, 1.0])
     content["S0"] = _range(content["S0"], "S0", wrong, largest=1e6, equal=True)
     content["noise"] = {**content["noise"], "snr": _snr(content["noise"].get("snr"), wrong)}
@@ -153,7 +155,8 @@ def _bvalues(acquisition: dict[str, Any], wrong: Any) -> list[float]:
         measured = Acquisition(np.array(acquisition.get("bvalues", []), dtype=float))
     distinct = [round(float(b), 6) for b in measured.distinct]
     if len(distinct) < 4:
-        raise wrong(f"it names {len(distinct)} different b-values, and four unknowns need at least 4")
+        count = "one b-value" if len(distinct) == 1 else f"{len(distinct)} different b-values"
+        raise wrong(f"it names {count}, and four unknowns need at least 4")
     return distinct
 
 

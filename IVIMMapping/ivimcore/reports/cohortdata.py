@@ -108,7 +108,7 @@ def load_cohort(
     """Read what `ivim cohort` wrote.
 
     Arguments: `reference_groups` names of the groups of unchanged subjects; by default those in `REFERENCE_GROUPS`,
-    or the only group there is; `pool` keeps scans that were made or fitted in another way than the most of the cohort,
+    or the only group there is; `pool` keeps scans that were made or fitted in another way than most of the cohort,
     which are otherwise left out and said; `identifiers` shows the subjects by their names in the manifest.
     Raises InputError where the folder is no cohort, where nothing in it is done, and where no group is the reference.
     """
@@ -235,7 +235,7 @@ def _of_one_method(scans: list[ScanResult], names: Mapping[str, str], pool: bool
             if what and id(scan) not in odd:
                 odd.add(id(scan))
                 fate = "pooled all the same, as you asked." if pool else "left out; --pool takes it in."
-                differs = f"a session has other {' and '.join(what)} than the most of the cohort"
+                differs = f"a session has other {' and '.join(what)} than most of the cohort"
                 said.append(f"{names[scan.subject]}: {differs}: {fate}")
         missing = [scan for scan in scans if estimator not in scan.provenance]
         for scan in missing:

@@ -121,10 +121,11 @@ def read_session(folder: Path | str, label: str = "", statistic: str = "median")
             rows = list(csv.DictReader(stream))
         return session_of(rows, provenance, statistic, label)
     except (OSError, ValueError, KeyError, AttributeError) as fault:
-        raise InputError(
-            f"{folder} holds no result of one estimator ({type(fault).__name__}); give a folder with provenance.json "
-            "and roi_statistics.csv."
-        ) from None
+        inside = sorted(path.parent.name for path in folder.glob("*/provenance.json"))
+        choice = f"give one of its folders: {', '.join(inside)}" if inside else (
+            "give a folder with provenance.json and roi_statistics.csv, from 'ivim map' or 'ivim cohort' with regions"
+        )
+        raise InputError(f"{folder} holds no result of one estimator ({type(fault).__name__}); {choice}.") from None
 
 
 def _number(text: Any) -> float:
@@ -166,7 +167,7 @@ def follow_up(
                 wanted = (region_of or {}).get(region, region)
                 entry = reference.entry(key, wanted) or reference.entry(key)
                 if entry is not None and entry.region.casefold() != region.casefold():
-                    borrowed.add(f"'{region}' is judged by the limits of '{entry.region}'.")
+                    borrowed.add(f"'{region}': judged by the limits of '{entry.region}'.")
                 if entry is not None and not all(entry.holds(value) for value in (old, new) if np.isfinite(value)):
                     shown = PARAMETERS[key]
                     warnings.append(

@@ -95,8 +95,8 @@ def sheet(bvalues: Sequence[float], organ: str = "abdomen", snr: float = 20.0, s
         ("What comes out", (
             "A report (page, PDF, tables) with wSD, RC, ICC and Bland-Altman plots of D and f, and the limits of your "
             "hospital as a file without identifiers, by which ivim follow-up and the panel judge later patients.",
-            "Check linearity for these b-values as well: ivim evaluate linearity. Where its slope is below 0.95 the "
-            "limits hold for the estimate, and a true change is larger than the measured one.",
+            f"Check linearity for these b-values as well: ivim evaluate linearity --bvalues {distinct}. Where its "
+            "slope is below 0.95 the limits hold for the estimate, and a true change is larger than the measured one.",
             "Research use only, not a medical device. Ask your ethics committee before scanning.",
         )),
     )  # fmt: skip

@@ -221,8 +221,8 @@ def _checks(analysis: Analysis) -> list[str]:
     same = "not all" if any("pooled" in text for text in analysis.warnings) else "all"
     said = [
         f"Same b-values, options and prior: checked; {same} of the sessions shown agree.",
-        "Linearity and bias: not checked here; run ivim evaluate linearity for this protocol. Where the slope is below "
-        "0.95, a change is underestimated and the limits hold for the estimate, not for the tissue.",
+        "Linearity and bias: not checked here; run ivim evaluate linearity --bvalues with these b-values. Where the "
+        "slope is below 0.95, a change is underestimated and the limits hold for the estimate, not for the tissue.",
         "Normality of differences: Shapiro-Wilk and the plots below; few subjects cannot show it.",
         "Subjects of the reference group did not change between sessions: by design, not checked.",
     ]

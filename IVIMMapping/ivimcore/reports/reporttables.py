@@ -11,6 +11,7 @@ from scipy import stats
 from ..physics.parameters import PARAMETERS
 from .cohortanalysis import Analysis, Cell
 from .reportfigures import first_and_last, standardised_differences
+from .verdicts import FEWEST_SUBJECTS
 from .withinsubject import Interval
 
 Row = dict[str, Any]
@@ -177,7 +178,8 @@ def claim_sentences(analysis: Analysis) -> list[str]:
             counts = sorted({cell.found.subjects for cell in mine})
             said.append(
                 f"A change of {PARAMETERS[key].symbol} in {region} beyond the limit is a true change with "
-                f"{100 * analysis.options.level:.0f} % confidence: {limits} (n = {' or '.join(map(str, counts))})."
+                f"{100 * analysis.options.level:.0f} % confidence: {limits} (n = {' or '.join(map(str, counts))}"
+                + (", too few to judge a single patient)." if counts[-1] < FEWEST_SUBJECTS else ").")
             )
     return said
 

@@ -108,6 +108,9 @@ class Desktop:
             if str(path.parent) not in sys.path:
                 sys.path.insert(0, str(path.parent))
             module = ScriptedModules.qSlicerScriptedLoadableModule(path)
+            missing = set(module.dependencies) - set(self.moduleManager.modulesNames())
+            if missing:  # Slicer leaves such a module out
+                raise RuntimeError(f"{path.stem} depends on {', '.join(sorted(missing))}, which is not loaded")
             self._register(path.stem, module)
             self.scripted.append(module)
         self.app.startupCompleted.emit()
