@@ -18,16 +18,28 @@ ORIENTATIONS = {
 }
 
 
-def write_dicom(folder, orientation="oblique", size=(4, 6, 5), spacing=(4.0, 1.5, 2.0), thickness=3.0, **tags):
+def write_dicom_on(folder, geometry):
+    """Write a classic series on a right-handed or left-handed grid (x, y, z)."""
+    affine = LPS_TO_RAS @ geometry.affine
+    spacing, origin = geometry.spacing, affine[:3, 3]
+    row, column, normal = (affine[:3, axis] / spacing[axis] for axis in range(3))
+    if np.cross(row, column) @ normal < 0:
+        origin = origin + affine[:3, 1] * (geometry.shape[1] - 1)
+        column = -column
+    write_dicom(folder, (*row, *column), geometry.shape[::-1], tuple(spacing[::-1]), origin=origin)
+
+
+def write_dicom(folder, orientation="oblique", size=(4, 6, 5), spacing=(4.0, 1.5, 2.0), thickness=3.0,
+                origin=(-31.5, 12.25, 87.0), **tags):  # fmt: skip
     """Write a classic series (slices, rows, columns) with b-values `B`; return the grid (x, y, z) it is read on."""
     import pydicom
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
     folder.mkdir(parents=True, exist_ok=True)
-    direction = np.array(ORIENTATIONS[orientation], float)
+    direction = np.array(ORIENTATIONS[orientation] if isinstance(orientation, str) else orientation, float)
     normal = np.cross(direction[:3], direction[3:])
-    origin = np.array([-31.5, 12.25, 87.0])
+    origin = np.array(origin)
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
     for number, (b, place) in enumerate([(b, place) for b in B for place in range(size[0])], 1):
         image = Dataset()
@@ -44,7 +56,7 @@ def write_dicom(folder, orientation="oblique", size=(4, 6, 5), spacing=(4.0, 1.5
         image.BodyPartExamined, image.DiffusionBValue = "LIVER", b
         image.ImageOrientationPatient = [float(f"{x:.9g}") for x in direction]
         image.ImagePositionPatient = [float(f"{x:.9g}") for x in origin + normal * spacing[0] * place]
-        image.PixelSpacing, image.SliceThickness = list(spacing[1:]), thickness
+        image.PixelSpacing, image.SliceThickness = [float(x) for x in spacing[1:]], thickness
         image.Rows, image.Columns, image.SamplesPerPixel, image.PhotometricInterpretation = *size[1:], 1, "MONOCHROME2"
         image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 0
         image.PixelData = np.full(size[1:], int(1000 * np.exp(-b * 1e-3)), np.uint16).tobytes()

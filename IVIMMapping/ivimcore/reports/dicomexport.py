@@ -82,7 +82,7 @@ def _read_result(folder: Path) -> Result:
 
 
 def export_dicom(
-    folder: Path | str, source: Path | str, out: Path | str, forms: Sequence[str] = FORMS,
+    folder: Path | str, source: Path | str | Sequence[Path], out: Path | str, forms: Sequence[str] = FORMS,
     maps: Iterable[str] | None = None, rois: Path | str | None = None, pdf: Path | str | None = None,
     series: str | None = None, patient_id: str | None = None, patient_name: str | None = None, time_point: str = "1",
 ) -> Exported:
@@ -100,7 +100,7 @@ def export_dicom(
 
 
 def _export(
-    folder: Path, source: Path | str, out: Path, forms: Sequence[str], maps: Iterable[str] | None,
+    folder: Path, source: Path | str | Sequence[Path], out: Path, forms: Sequence[str], maps: Iterable[str] | None,
     rois: Path | str | None, pdf: Path | str | None, time_point: str, **patient: str | None,
 ) -> Exported:
     require_packages()

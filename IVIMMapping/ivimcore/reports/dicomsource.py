@@ -46,6 +46,10 @@ HOW_TO_INSTALL = (
 )
 
 
+class PatientIdNeeded(InputError):
+    """All that is missing is the identifier of the patient, which a person can give."""
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One image of the source: its instance, its number in a multi-frame instance (0 if it is none), slice and b."""
@@ -118,10 +122,10 @@ def require_packages() -> None:
 
 
 def read_source(
-    path: Path | str, geometry: Geometry, bvalues: Sequence[float] = (), series: str | None = None,
+    path: Path | str | Sequence[Path], geometry: Geometry, bvalues: Sequence[float] = (), series: str | None = None,
     patient_id: str | None = None, patient_name: str | None = None,
 ) -> Source:
-    """Find in a folder of DICOM the images that maps on `geometry` were made of, at every slice.
+    """Find in DICOM, a folder or files, the images that maps on `geometry` were made of, at every slice.
 
     Arguments: `bvalues` those used, by which images of others are left out; `series` number, UID or part of the
     description where several series fit; `patient_id`, `patient_name` instead of those of the source.
@@ -129,7 +133,7 @@ def read_source(
     without image.
     """
     require_packages()
-    headers, notes = _headers(Path(path))
+    headers, notes = _headers([Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path])
     if series is not None:
         headers = [header for header in headers if _is_series(header, series)]
         if not headers:
@@ -164,14 +168,18 @@ def read_source(
     return Source(template, slices, geometry, axes, flips, frames[0].orientation, float(thickness), notes)
 
 
-def _headers(path: Path) -> tuple[list[Any], list[str]]:
+def _headers(paths: list[Path]) -> tuple[list[Any], list[str]]:
     import pydicom
 
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path of the source.")
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path of the source.")
     found: dict[str, Any] = {}
     doubled = 0
-    for file in [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file()):
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
+    for file in files:
+        if not file.is_file():
+            continue
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True)
             header.decode()
@@ -183,7 +191,7 @@ def _headers(path: Path) -> tuple[list[Any], list[str]]:
         found.setdefault(header.get("SOPInstanceUID") or file.name, header)
     if not found:
         raise InputError(
-            f"{path} holds no DICOM MR images, so that patient, study and frame of reference are missing; give the "
+            f"{paths[0]} holds no DICOM MR images, so that patient, study and frame of reference are missing; give the "
             "DICOM series that the maps were made of."
         )
     notes = [f"{doubled} instances of the source are there twice and count once."] if doubled else []
@@ -322,7 +330,7 @@ def _template(frame: Frame, patient_id: str | None, patient_name: str | None, no
     made.PatientName = made.PatientName if patient_name is None else patient_name
     made.PatientID = made.get("PatientID") if patient_id is None else patient_id
     if not made.PatientID:
-        raise InputError(
+        raise PatientIdNeeded(
             "The source has no Patient ID (0010,0020), perhaps because it was de-identified; give it with --patient-id."
         )
     if made.PatientSex not in (None, "", "M", "F", "O"):
