@@ -1,4 +1,4 @@
-"""The shell towards archives: `ivim export-dicom`. It parses, calls and prints."""
+"""The shell towards archives: `ivim export-dicom | import-dicom`. It parses, calls and prints."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def add_commands(commands: Any) -> None:
     export.add_argument("--time-point", default="1", metavar="TEXT", help="time point of the report (default 1)")
     export.add_argument("--json", action="store_true", help="print what was written as JSON")
 
+    back = commands.add_parser("import-dicom", help="maps, regions and numbers out of DICOM objects")
+    back.add_argument("folder", metavar="DICOMDIR", help="our objects, parametric maps of others, ADC of a scanner")
+    back.add_argument("--out", required=True, metavar="DIR", help="folder for the maps (NIfTI) and tables")
+    back.add_argument("--result", metavar="RESULT", help="folder of ivim map: compare a scanner's ADC with it")
+    back.add_argument("--rois", metavar="FILE", help="regions of the comparison (default: the whole region)")
+    back.add_argument("--json", action="store_true", help="print what was written as JSON")
+
 
 def export_dicom(options: argparse.Namespace) -> None:
     """Write a result folder as DICOM."""
@@ -41,3 +48,16 @@ def export_dicom(options: argparse.Namespace) -> None:
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"Written to {done.folder}: {len(done.files)} DICOM files", file=sys.stderr)
+
+
+def import_dicom(options: argparse.Namespace) -> None:
+    """Write what DICOM objects hold as maps and tables."""
+    from .reports.dicomfiles import write_imported
+
+    files, notes = write_imported(options.folder, options.out, options.result, options.rois)
+    if options.json:
+        print(json.dumps({"folder": options.out, "files": files, "notes": notes}, indent=2, ensure_ascii=False))
+        return
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"Written to {options.out}: {', '.join(files)}", file=sys.stderr)

@@ -144,7 +144,7 @@ def read_source(
     groups: dict[str, list[Frame]] = {}
     mixed, wrong = [], []
     for uid in dict.fromkeys(header.SeriesInstanceUID for header in headers):
-        frames = [frame for header in headers if header.SeriesInstanceUID == uid for frame in _frames(header)]
+        frames = [frame for header in headers if header.SeriesInstanceUID == uid for frame in frames_of(header)]
         fitting = [frame for frame in frames if _place(frame, geometry) is not None]
         if fitting and len(fitting) == len(frames):
             groups[uid] = frames
@@ -204,7 +204,8 @@ def _is_series(header: Any, series: str) -> bool:
     )
 
 
-def _frames(header: Any) -> list[Frame]:
+def frames_of(header: Any) -> list[Frame]:
+    """Return the images of an instance, one or many, each with where it lies; refuses it without positions."""
     try:
         if "PerFrameFunctionalGroupsSequence" not in header:
             values, _ = header_bvalues(header)
