@@ -18,8 +18,10 @@ from ivimcore.data.geometry_io import LPS_TO_RAS, geometry_of
 from ivimcore.data.output import write_labels
 from ivimcore.data.reading import read_series
 from ivimcore.errors import InputError
+from ivimcore.estimators import create
+from ivimcore.jobs.job import Job, Outcome
 from ivimcore.reports import dicomcodes
-from ivimcore.reports.dicomexport import export_dicom, read_results
+from ivimcore.reports.dicomexport import DicomCompanion, export_dicom, read_results
 from ivimcore.reports.dicomimages import to_integers
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed")
@@ -393,3 +395,23 @@ def test_forty_slices_take_seconds(tmp_path):
     begin = time.perf_counter()
     export_dicom(tmp_path / "r", tmp_path / "s", tmp_path / "out", rois=tmp_path / "rois.seg.nrrd")
     assert time.perf_counter() - begin < 20  # 10 s on an idle machine
+
+
+def test_a_cohort_files_its_dicom_series_and_keeps_the_maps_of_others(shared_data, tmp_path):
+    pytest.importorskip("dcm2niix", reason="dcm2niix is not installed")
+    series = shared_data / "dicom_siemens_enhanced_xa/xa61_phantom_tracew"
+    (tmp_path / "m.csv").write_text(f"subject,session,series\nA,1,{series}\n", encoding="utf-8")
+    arguments = ["cohort", str(tmp_path / "m.csv"), "--out", str(tmp_path / "out"), "--estimator", "adc",
+                 "--workers", "0"]  # fmt: skip
+    assert cli.main([*arguments, "--dicom", "maps", "images"]) == 0
+    written = list((tmp_path / "out").rglob("dicom/*/maps/adc_ADC.dcm"))
+    assert len(written) == 1 and pydicom.dcmread(written[0]).ContentQualification == "RESEARCH"
+    assert len(list((tmp_path / "out").rglob("dicom/*/images/adc_ADC/*.dcm"))) == 10
+
+    said = []
+    job = Job(inputs=(str(tmp_path / "result"),), out=str(tmp_path / "o"))
+    read = read_series(series)
+    fit = create("adc").fit(read.signal, read.acquisition, np.ones(read.geometry.shape, bool))
+    (tmp_path / "result").mkdir()
+    DicomCompanion(("maps",))(Outcome(job, read, None, None, {}, {"adc": fit}, {}), tmp_path / "result", said.append)
+    assert "No DICOM was written" in said[0]["text"] and not list((tmp_path / "result").iterdir())

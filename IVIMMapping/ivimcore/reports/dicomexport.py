@@ -16,6 +16,8 @@ from ..data.output import OutputFolder
 from ..data.reading import read_labels
 from ..data.series import Geometry
 from ..errors import InputError
+from ..jobs.events import Emit, warning
+from ..jobs.job import Outcome
 from . import dicomcodes as codes
 from .dicomcapture import encapsulated_pdf, secondary_capture
 from .dicomimages import STEPS, plain_images
@@ -108,6 +110,15 @@ def _export(
     if unknown or not forms:
         raise InputError(f"Unknown form '{''.join(unknown[:1])}'; choose among {', '.join(FORMS)}.")
     results = read_results(folder)
+    labels = None if rois is None else read_labels(Path(rois), results[0].geometry)
+    return _write(results, labels, source, out, forms, maps, folder, None if pdf is None else Path(pdf), time_point,
+                  **patient)  # fmt: skip
+
+
+def _write(
+    results: list[Result], labels: Any, source: Path | str | Sequence[Path], out: Path, forms: Sequence[str],
+    maps: Iterable[str] | None, folder: Path, pdf: Path | None, time_point: str, **patient: str | None,
+) -> Exported:
     geometry = results[0].geometry
     if not all(result.geometry.matches(geometry) for result in results):
         raise InputError("The estimators of the result lie on different grids; map them again in one run.")
@@ -120,14 +131,13 @@ def _export(
             result.maps = {key: volume for key, volume in result.maps.items() if key in wanted}
     used = sorted({b for result in results for b in result.bvalues})
     found = read_source(source, geometry, used, **patient)
-    labels = None if rois is None else read_labels(Path(rois), geometry)
     writer = _Writer(found)
     if "maps" in forms:
         writer.maps(results)
     if "images" in forms:
         writer.images(results)
     if "capture" in forms:
-        writer.capture(folder, results, None if pdf is None else Path(pdf))
+        writer.capture(folder, results, pdf)
     if "report" in forms:
         writer.report(results, labels, time_point)
     if not writer.made:
@@ -138,6 +148,37 @@ def _export(
             (work / name).parent.mkdir(parents=True, exist_ok=True)
             dataset.save_as(work / name, enforce_file_format=True)
     return Exported(target, [Path(name) for name in writer.made], [*found.notes, *writer.notes])
+
+
+@dataclass(frozen=True)
+class DicomCompanion:
+    """Writes the DICOM objects of a job into 'dicom' beside its maps; where that fails the reason is a warning.
+
+    A series that is no DICOM must not cost a cohort its maps.
+    """
+
+    forms: tuple[str, ...]
+
+    def __call__(self, outcome: Outcome, folder: Path, emit: Emit) -> None:
+        """Write the objects of one outcome."""
+        results = [
+            Result(folder, name, tuple(float(b) for b in fit.provenance["bvalues_used"]), fit.provenance,
+                   outcome.series.geometry,
+                   {key: volume for key, volume in fit.all_maps().items() if codes.parameter_of_map(key)[0]})
+            for name, fit in outcome.results.items()
+        ]  # fmt: skip
+        labels = None if outcome.labels is None else (outcome.labels, outcome.names)
+        inputs = [Path(path) for path in outcome.job.inputs]
+        try:
+            require_packages()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                done = _write(results, labels, inputs, folder / "dicom", self.forms, None, folder, None, "1")
+        except InputError as fault:
+            emit(warning(f"No DICOM was written: {fault}"))
+            return
+        for note in done.notes:
+            emit(warning(note))
 
 
 class _Writer:
