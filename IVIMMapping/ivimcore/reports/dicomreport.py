@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..errors import InputError
 from . import dicomcodes as codes
 from .dicommaps import RESEARCH, _short, complete, equipment, name_sources
 from .dicomsource import MANUFACTURER, Source
@@ -23,7 +24,9 @@ def segmentation(labels: Array, names: Mapping[int, str], source: Source, series
     import highdicom
     from pydicom.uid import generate_uid
 
-    values = [value for value in sorted(names) if np.any(labels == value)]
+    values = _values(labels, names)
+    if not values:
+        raise InputError("The regions of the report hold no voxel; give other regions.")
     segments = [
         highdicom.seg.SegmentDescription(
             number, names[value][:64], codes.concept(CATEGORY), codes.concept(CATEGORY), "SEMIAUTOMATIC",
@@ -67,8 +70,9 @@ def structured_report(
     for result in results:
         shown = {key: volume for key, volume in result.maps.items() if key in ("D", "f", "Dstar", "ADC")}
         rows = region_statistics(shown, source.geometry, labels, names, None, estimator=result.estimator)
-        for segment in regions.SegmentSequence:
-            mine = [row for row in rows if row["region"] == segment.TrackingID]
+        for value, segment in zip(_values(labels, names), regions.SegmentSequence, strict=True):
+            # Not by the segment's own name, which is cut to 64 characters.
+            mine = [row for row in rows if row["region"] == names[value]]
             groups.append(_group(mine, segment, regions, source, result, time_point))
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=sr.ObserverContext(
@@ -92,6 +96,11 @@ def structured_report(
     codes.declare_scheme(made)
     complete(made, source)
     return made
+
+
+def _values(labels: Array, names: Mapping[int, str]) -> list[int]:
+    """Return the labels that become segments, in the order of the segments."""
+    return [value for value in sorted(names) if np.any(labels == value)]
 
 
 def _group(
