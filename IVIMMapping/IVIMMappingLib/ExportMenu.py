@@ -9,9 +9,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from ivimcore import InputError
+from ivimcore.reports.dicomsource import PatientIdNeeded
 
 from . import FileChoice
 from .ActiveRun import activeRun
+from .DicomExport import exportDicom, sourceFiles
 from .MapExport import exportFigure, exportMaps, exportScene, exportStatistics
 from .PanelState import PanelState
 from .Runs import runsOf
@@ -36,8 +38,54 @@ class ExportMenu:
             action.setToolTip(tip)
             action.connect("triggered(bool)", handler)
             self.actions[name] = action
+        self.forms = self._addForms()
         button.setMenu(self._menu)
         button.setPopupMode(qt.QToolButton.InstantPopup)
+
+    def _addForms(self) -> dict:
+        """Add the entry for archives, and below it a tick mark for each form that it writes."""
+        self._menu.addSeparator()
+        action = self._menu.addAction(_("DICOM for an archive…"))
+        action.setToolTip(_("The forms ticked below, into a folder of the study; research use, no archive was tried"))
+        action.connect("triggered(bool)", self._onDicom)
+        self.actions["dicom"] = action
+        forms = {}
+        for name, title, tip in (
+            ("maps", _("DICOM: parametric maps"), _("Exact numbers with codes; few viewers show them")),
+            ("images", _("DICOM: plain MR images"), _("Whole numbers that every viewer shows")),
+            ("capture", _("DICOM: colour picture"), _("The overview figure as secondary capture")),
+            ("report", _("DICOM: report and segmentation"), _("Statistics of each segment as TID 1500")),
+        ):
+            forms[name] = self._menu.addAction(title)
+            forms[name].setCheckable(True)
+            forms[name].setChecked(True)
+            forms[name].setToolTip(tip)
+        return forms
+
+    def _onDicom(self, checked=False):
+        run = activeRun(self._state)
+        if run is None:
+            return
+        forms = [name for name, action in self.forms.items() if action.isChecked()]
+        if not forms:
+            self._state.say(_("Tick at least one of the DICOM forms below the entry."), "warning")
+            return
+        source = sourceFiles(run) or FileChoice.chooseFolder(
+            self._button, _("Folder with the DICOM series that was mapped")
+        )
+        folder = FileChoice.chooseFolder(self._button, _("Folder for the DICOM objects")) if source else ""
+        self._export(folder, lambda: self._writeDicom(run, source, folder, forms))
+
+    def _writeDicom(self, run, source, folder: str, forms: list[str]) -> str:
+        scene, logic = slicer.mrmlScene, slicer.app.applicationLogic()
+        try:
+            done = exportDicom(run, source, folder, forms, scene, logic)
+        except PatientIdNeeded as fault:
+            patientId = FileChoice.askText(self._button, _("Patient ID"), str(fault))
+            if not patientId:
+                raise
+            done = exportDicom(run, source, folder, forms, scene, logic, patientId)
+        return " ".join([f"{done.folder} ({len(done.files)} DICOM).", *done.notes])
 
     def _onStatistics(self, checked=False):
         path = self._ask(_("Save the statistics"), "statistics.csv", "CSV (*.csv)", ".csv")
@@ -75,7 +123,7 @@ class ExportMenu:
         if not path:
             return
         try:
-            write()
+            said = write()
         except (InputError, OSError) as fault:
             self._state.say(
                 str(fault) if isinstance(fault, InputError)
@@ -85,4 +133,4 @@ class ExportMenu:
                 "error",
             )
             return
-        self._state.say(_("Written: {path}").format(path=Path(path)), "information")
+        self._state.say(_("Written: {path}").format(path=said if isinstance(said, str) else Path(path)), "information")

@@ -18,7 +18,7 @@ from typing import Any
 # The chunks of a fit already use every core; this must be set before numpy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from . import __version__, cli_cohort
+from . import __version__, cli_cohort, cli_dicom
 from .errors import Cancelled, InputError
 
 DONE, FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 130
@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="the estimators and trained models that can be used")
     models.add_argument("--json", action="store_true", help="print JSON instead of text")
     cli_cohort.add_commands(commands, _add_estimators)
+    cli_dicom.add_commands(commands)
     return top
 
 
@@ -239,7 +240,8 @@ def _cohort(options: argparse.Namespace) -> None:
 _COMMANDS = {
     "info": _info, "map": _map, "demo": _demo, "evaluate": _evaluate, "train": _train, "models": _models,
     "cohort": _cohort, "report": cli_cohort.report, "follow-up": cli_cohort.follow_up,
-    "protocol-sheet": cli_cohort.protocol_sheet,
+    "protocol-sheet": cli_cohort.protocol_sheet, "export-dicom": cli_dicom.export_dicom,
+    "import-dicom": cli_dicom.import_dicom,
 }  # fmt: skip
 
 

@@ -24,6 +24,8 @@ def add_commands(commands: Any, add_estimators: Any) -> None:
     cohort.add_argument("--average", default="none", choices=("none", "geometric", "arithmetic"),
                         help="average images of equal b")
     cohort.add_argument("--format", default="nii.gz", choices=("nii.gz", "nrrd"), help="file format of the maps")
+    cohort.add_argument("--dicom", nargs="+", default=None, choices=("maps", "images", "report"),
+                        help="write DICOM objects beside the maps of each series that was DICOM")
     cohort.add_argument("--workers", type=int, default=None, metavar="N",
                         help="worker processes (default one a core); 0 works in this process")
     cohort.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, such as tcp://host:8786")
@@ -74,6 +76,7 @@ def cohort(options: argparse.Namespace, requests: tuple[Any, ...], screen: Any) 
     from .jobs.cohort import open_cohort, run_cohort
     from .jobs.cohortscan import Settings
     from .reports.cohortrows import COLUMNS, describe_outcome, write_companions
+    from .reports.dicomexport import DicomCompanion
     from .reports.roistatistics import write_csv
 
     if options.mask not in ("auto", "none"):
@@ -83,12 +86,13 @@ def cohort(options: argparse.Namespace, requests: tuple[Any, ...], screen: Any) 
         if value is not None and value < (0 if name == "workers" else 1):
             raise InputError(f"--{name} is {value}; give a positive number.")
     manifest = open_cohort(options.manifest)
+    companions = (write_companions, *((DicomCompanion(tuple(options.dicom)),) if options.dicom else ()))
     settings = Settings(
         options.out, requests, options.mask, options.average, options.bmin, options.bmax, options.format,
         threads=options.threads,
     )
     summary = run_cohort(
-        manifest, settings, screen.show, (write_companions,), describe_outcome, write_csv, COLUMNS,
+        manifest, settings, screen.show, companions, describe_outcome, write_csv, COLUMNS,
         workers=options.workers, scheduler=options.scheduler, memory=options.memory, shared_prior=options.shared_prior,
     )
     if not options.json:

@@ -36,6 +36,7 @@ def test_every_argument_in_the_readme_exists(capsys):
     known = set()
     commands = (
         "info", "map", "demo", "evaluate", "train", "models", "cohort", "report", "follow-up", "protocol-sheet",
+        "export-dicom", "import-dicom",
     )
     for command in commands:
         with pytest.raises(SystemExit):

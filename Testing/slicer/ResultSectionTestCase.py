@@ -2,6 +2,7 @@
 
 import csv
 import zipfile
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -9,6 +10,8 @@ import slicer
 from IVIMTestSample import SampleTest
 
 from ivimcore.data.nifti_file import read_volumes
+from ivimcore.reports.dicomexport import Exported
+from ivimcore.reports.dicomsource import PatientIdNeeded
 from IVIMMappingLib.ResultLayout import registerLayouts
 from IVIMMappingLib.Runs import runsOf
 
@@ -236,6 +239,30 @@ class ResultSectionTest(SampleTest):
         self.assertEqual(self.ui.messageLabel.property("level"), "error")
         self.export("statistics", "")
         self.assertEqual(self.ui.messageLabel.property("level"), "error", "declining changes nothing")
+
+    def test_dicom_is_written_by_tick_marks(self):
+        self.openResults()
+        export, asked = self.panel.results.export, []
+        self.assertTrue(all(action.isChecked() for action in export.forms.values()))
+        for name in ("images", "capture", "report"):
+            export.forms[name].trigger()
+
+        def write(run, source, folder, forms, scene, logic, patientId=None):
+            asked.append((source, folder, forms, patientId))
+            if patientId is None:
+                raise PatientIdNeeded("No Patient ID.")
+            return Exported(Path(folder), [Path("D.dcm")], ["A note."])
+
+        with mock.patch("IVIMMappingLib.ExportMenu.exportDicom", write), \
+                mock.patch("IVIMMappingLib.FileChoice.askText", lambda *_: "P7"):
+            self.export("dicom", self.folder)
+        folder = str(self.folder)
+        self.assertEqual(asked, [(folder, folder, ["maps"], None), (folder, folder, ["maps"], "P7")])
+        self.assertIn("A note.", self.ui.messageLabel.text)
+        export.forms["maps"].trigger()
+        self.export("dicom", self.folder)
+        self.assertEqual(len(asked), 2)
+        self.assertIn("at least one", self.ui.messageLabel.text)
 
     def test_the_figure_is_written_or_the_reason_is_said(self):
         self.openResults()
