@@ -164,6 +164,15 @@ def test_weights_of_a_wrong_form_are_refused_before_anything_reads_them(data, wo
     refused(lambda: check_safetensors(data, "a_model"), words)
 
 
+@pytest.mark.parametrize("length", [0x280, 0x480])
+def test_weights_whose_header_begins_like_a_pickle_by_its_length_are_read(length):
+    table = {"0.a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}, "__metadata__": {"pad": ""}}
+    table["__metadata__"]["pad"] = "x" * (length - len(json.dumps(table)))
+    data = safetensors_file(table)
+    assert data[:2] in (b"\x80\x02", b"\x80\x04")
+    assert set(check_safetensors(data, "a_model")) == {"0.a"}
+
+
 def test_weights_with_another_checksum_are_refused(model):
     folder = model(data=safetensors_file(data=b"\1" * 16))
     refused(lambda: ModelCard.read(folder).check_weights(), "SHA-256 differs")

@@ -34,6 +34,8 @@ IN_NETWORKS = {"torch", "safetensors", "natten"}
 # Files of the estimators that fetch from the networks what they compute with, inside a function, while they fit.
 MAY_FETCH_NETWORKS = {
     CORE / "estimators" / "neural.py",  # a network is an estimator like the others
+    CORE / "estimators" / "spatial.py",  # so is one that looks at neighbours
+    CORE / "estimators" / "trained.py",  # reads the cards
     CORE / "estimators" / "backends.py",  # the exact posterior does its sums with torch where there is a GPU
 }
 

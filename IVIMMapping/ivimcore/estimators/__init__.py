@@ -1,7 +1,7 @@
 """The estimators, behind one interface; importing this package registers all of them."""
 
 # In the order in which lists show them; the names are used nowhere else.
-from . import posterior, nlls, mle, bayes, mrf, segmented, adc, neural  # noqa: F401, I001
+from . import posterior, nlls, mle, bayes, mrf, segmented, adc, trained  # noqa: F401, I001
 from .base import Estimator, Option, Problem
 from .registry import available, create, describe
 from .result import SENTENCES, FitResult, Status

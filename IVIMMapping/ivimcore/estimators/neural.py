@@ -9,13 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import gammaincinv
 
-from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from ..physics.noise import ENOUGH_VALUES, SMALLEST_NOISE, estimate_sigma
-from .base import Array, Estimator, Problem, Progress, describe_bvalues, ignore, option
+from .base import Array, Problem, Progress, describe_bvalues, ignore, option
 from .image import VoxelFit, VoxelwiseEstimator, check
 from .nlls import NonLinearLeastSquares, merge_repeats
-from .registry import add_source
 from .result import POOR, FitResult, Status
 
 KEYS = ("D", "f", "Dstar")
@@ -84,24 +82,36 @@ class Network(VoxelwiseEstimator):
         """Estimate every voxel of a volume; see `Estimator.fit`. Provenance gains card, checksum and `warnings`."""
         signal = np.asarray(signal)
         voxels, shape = check(self, signal, acquisition, mask)
-        from ..networks.running import about_torch, one_thread
+        ready, noise, about = self._ready(signal, acquisition, voxels, shape)
+        from ..networks.running import one_thread
 
+        with one_thread():
+            result = super(Network, ready).fit(signal, noise, mask, progress, threads)
+        return ready.told(result, about)
+
+    def _ready(
+        self, signal: Array, acquisition: Acquisition, voxels: Array, shape: tuple[int, ...]
+    ) -> tuple[Network, Acquisition, dict[str, Any]]:
+        """Measure noise and unit, and load the networks; return an estimator with them, the acquisition with its noise,
+        and what the provenance gains."""
         inside = signal[np.unravel_index(voxels[:: max(1, voxels.size // NOISE_VOXELS)], shape)]
         noise, method, warnings = self._noise(inside, acquisition)
         ready = replace(self)
-        runner = self._runner(inside, noise)
-        shares: list[tuple[int, float, int]] = []
-        object.__setattr__(ready, "runner", runner)
-        object.__setattr__(ready, "shares", shares)
-        with one_thread():
-            result = super(Network, ready).fit(signal, noise, mask, progress, threads)
-        voxels = max(1, sum(count for count, _, _ in shares))
-        warnings += self._said(
-            sum(count * outside for count, outside, _ in shares) / voxels, sum(n for _, _, n in shares) / voxels
+        object.__setattr__(ready, "runner", self._runner(inside, noise))
+        object.__setattr__(ready, "shares", [])
+        return ready, noise, {"sigma_method": method, "warnings": warnings}
+
+    def told(self, result: FitResult, about: dict[str, Any]) -> FitResult:
+        """Write into the provenance what a fit learned, and which model it used."""
+        from ..networks.running import about_torch
+
+        voxels = max(1, sum(count for count, _, _ in self.shares))
+        said = self._said(
+            sum(count * outside for count, outside, _ in self.shares) / voxels,
+            sum(unseen for _, _, unseen in self.shares) / voxels,
         )
-        result.provenance.update(
-            sigma_method=method, warnings=warnings, model={"id": self.card.id, "sha256": self.card.weights["sha256"]}
-        )
+        about = {**about, "warnings": [*about["warnings"], *said]}
+        result.provenance.update(**about, model={"id": self.card.id, "sha256": self.card.weights["sha256"]})
         result.provenance["versions"].update(about_torch())
         return result
 
@@ -148,24 +158,35 @@ class Network(VoxelwiseEstimator):
     def fit_voxels(self, signal: Array, acquisition: Acquisition) -> VoxelFit:
         """Estimate voxels with signal (v, n) by the network."""
         runner = self.runner or self._runner(signal, self._noise(signal, acquisition)[0])
-        _, counts, y, within = merge_repeats(signal, acquisition)
-        empty = ~((y[0] > 0) & (counts @ y > 0))
-        if empty.any():
-            y = np.where(empty, 1.0, y)
-        found = runner.estimate(y, within)
+        y, within, empty = measured(signal, acquisition)
+        return self.concluded(runner.estimate(y, within), empty)
+
+    def concluded(self, found: Any, empty: Array) -> VoxelFit:
+        """Give the voxels of an estimate their status; those that are `empty` (v,) get no value."""
         unseen = found.unseen & ~empty
         if hasattr(self, "shares"):
-            self.shares.append((len(signal), found.outside, int(unseen.sum())))
-        status = np.full(len(signal), Status.OK, dtype=np.uint8)
+            self.shares.append((len(empty), found.outside, int(unseen.sum())))
+        status = np.full(len(empty), Status.OK, dtype=np.uint8)
         status[unseen] = Status.UNSEEN
         status[found.rmse > POOR * found.maps["S0"]] = Status.POOR_FIT
-        empty |= ~(found.maps["S0"] > 0)
+        empty = empty | ~(found.maps["S0"] > 0)
         status[empty] = Status.NO_DECAY
         for table in (found.maps, found.errors, found.extras):
             for key, values in table.items():
                 if empty.any():
                     table[key] = np.where(empty, np.nan, values)
         return VoxelFit(found.maps, found.errors, np.where(empty, np.nan, found.rmse), status, found.extras)
+
+
+def measured(signal: Array, acquisition: Acquisition) -> tuple[Array, Array, Array]:
+    """Prepare voxels (v, n) for a network.
+
+    Returns: averages at each b (k, v), b ascending; sum of squares about them (v,); which voxels hold no signal that a
+    network could take (v,): their averages are 1.
+    """
+    _, counts, y, within = merge_repeats(signal, acquisition)
+    empty = ~((y[0] > 0) & (counts @ y > 0))
+    return (np.where(empty, 1.0, y) if empty.any() else y), within, empty
 
 
 @dataclass(frozen=True)
@@ -207,39 +228,3 @@ def _sigma_of_residuals(inside: Array, acquisition: Acquisition) -> float | None
     # The median of a chi-square variable lies below its mean; without any noise, rounding is what is left.
     sigma = float(np.sqrt(np.nanmedian(squares) / (2 * gammaincinv(freedom / 2, 0.5))))
     return max(sigma, SMALLEST_NOISE * float(np.median(good[:, 0])))
-
-
-_MADE: dict[str, tuple[Any, type[Estimator]]] = {}
-
-
-def _classes() -> dict[str, type[Estimator]]:
-    """Return an estimator class for every model card that is found; reads JSON only, and only what has changed."""
-    from ..networks.zoo import find
-
-    found: dict[str, type[Estimator]] = {}
-    for name, card in find().cards.items():
-        known = _MADE.get(name)
-        if known is None or known[0] is not card:
-            known = _MADE[name] = (card, class_of(card))
-        found[name] = known[1]
-    return found
-
-
-def class_of(card: Any) -> type[Estimator]:
-    """Make the estimator class of a model card, listed or not: a model is checked before it is kept."""
-    base = AnyProtocolNetwork if card.architecture["kind"] == "anyprotocol" else Network
-    about = {
-        "name": card.id, "title": card.title, "description": card.description, "card": card,
-        "references": tuple(card.references), "__doc__": card.description, "__module__": __name__,
-    }
-    return type(card.id, (base,), about)
-
-
-def missing(name: str) -> InputError | None:
-    """Return why a model of this name was found but cannot be used, or None."""
-    from ..networks.zoo import find
-
-    return next((InputError(said) for said in find().refused if f"'{name}'" in said), None)
-
-
-add_source(_classes)

@@ -10,8 +10,9 @@ from typing import Any
 
 from ..data.output import plain
 from ..errors import InputError
+from ..physics.acquisition import Acquisition
 from ..physics.protocols import protocol
-from . import benchmarks, cohortbenchmark, coverage, lesion, linearity
+from . import benchmarks, cohortbenchmark, coverage, fractal, lesion, linearity
 from .requests import every_request
 
 FEWEST_VOXELS = 100
@@ -29,7 +30,7 @@ class Report:
 def descriptions() -> dict[str, str]:
     """Return one sentence for every benchmark by its name."""
     simulated = {name: test.description for name, test in benchmarks.BENCHMARKS.items()}
-    others = {kind.NAME: kind.DESCRIPTION for kind in (lesion, coverage, linearity, cohortbenchmark)}
+    others = {kind.NAME: kind.DESCRIPTION for kind in (lesion, fractal, coverage, linearity, cohortbenchmark)}
     return {**simulated, **others}
 
 
@@ -44,7 +45,7 @@ def evaluate(
     """Run one benchmark.
 
     Arguments: `name` of the benchmark; `estimators` as in `requests.make`, None for all; `snrs` S0 / sigma instead of
-    its own; `voxels` simulated, for `lesion` rounded up to whole maps, for `linearity` a level; `limit`
+    its own; `voxels` simulated, for `lesion` and `fractal` rounded up to whole maps, for `linearity` a level; `limit`
     "gaussian" or "rician" computes the limit too; `bvalues` one per image [s/mm²], for `linearity` only.
     Returns: Report. Raises InputError for an unknown name, an SNR that is not positive, too few voxels, and for a limit
     or b-values where there are none.
@@ -62,12 +63,15 @@ def evaluate(
         raise InputError(f"The benchmark '{name}' has b-values of its own; leave out --bvalues.")
     if name == cohortbenchmark.NAME:
         return _cohort(estimators, snrs, voxels)
-    measured = benchmarks.BENCHMARKS.get(name)
-    estimators = estimators or every_request(None if measured is None else protocol(measured.protocol).acquisition())
+    estimators = estimators or every_request(_acquisition_of(name))
     if name == lesion.NAME:
         a_map = lesion.SHAPE[0] * lesion.SHAPE[1]
         rows = lesion.run(estimators, snrs, lesion.MAPS if voxels is None else -(-voxels // a_map))
         kind: Any = lesion
+    elif name == fractal.NAME:
+        a_map = fractal.SHAPE[0] * fractal.SHAPE[1]
+        rows = fractal.run(estimators, snrs, fractal.MAPS if voxels is None else -(-voxels // a_map))
+        kind = fractal
     elif name == coverage.NAME:
         rows, kind = coverage.run(estimators, snrs, voxels or coverage.VOXELS), coverage
     elif name == linearity.NAME:
@@ -76,6 +80,14 @@ def evaluate(
         rows, kind = benchmarks.run_benchmark(name, estimators, snrs, voxels, limit=limit), benchmarks
     plain_rows = [plain({key: row[key] for key in kind.COLUMNS}) for row in rows]
     return Report(kind.format_table(rows), plain_rows, lambda folder: kind.write_all(folder, rows))
+
+
+def _acquisition_of(name: str) -> Acquisition | None:
+    """Return the acquisition of a benchmark with b-values of its own."""
+    if name == fractal.NAME:
+        return protocol("brain16").acquisition()
+    measured = benchmarks.BENCHMARKS.get(name)
+    return None if measured is None else protocol(measured.protocol).acquisition()
 
 
 def _cohort(estimators: Sequence[Any] | None, snrs: Sequence[float] | None, voxels: int | None) -> Report:

@@ -19,11 +19,13 @@ from scipy.stats import norm
 from ..data.output import plain
 from ..errors import InputError
 from ..estimators import create
-from ..estimators.neural import class_of
-from ..networks.cards import KEYS, ModelCard, write_card
+from ..estimators.trained import class_of
+from ..networks.cards import KEYS, SPATIAL, ModelCard, write_card
 from ..networks.keeping import CHECKS
 from ..physics.acquisition import Acquisition
+from ..physics.noise import add_rician
 from ..physics.protocols import protocol
+from ..physics.signal import biexponential
 from .metrics import bias_and_spread, coverage_of_errors, cv_net, score, spearman
 
 VOXELS = 2000
@@ -32,6 +34,8 @@ SHOWN = 600
 """Voxels of the scatter plot."""
 BINS = 8
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+KEYS_OF_ROWS = (*KEYS, "S0")
+"""Columns of the truth."""
 OWN = "own"
 """Name of this benchmark in a card."""
 
@@ -50,16 +54,17 @@ def check_model(card: ModelCard, voxels: int = VOXELS) -> dict[str, Any]:
     snrs = sorted({low, round(middle, 1) if low < high else low, high})
     shown = snrs[len(snrs) // 2]
     references = {"nlls": create("nlls"), "posterior": create("posterior", prior="uniform", bounds=card.ranges)}
+    draw = _draw_maps if card.architecture["kind"] in SPATIAL else _draw
     rows, found = [], {}
     for number, snr in enumerate(snrs):
-        signal, truth = _draw(card, b, snr, voxels, SEED + number)
+        signal, truth = draw(card, b, snr, voxels, SEED + number)
         acquisition = Acquisition(b, sigma=1 / snr)
         estimators = {card.id: class_of(card)(ensemble=snr == shown), **references}
         for name, estimator in estimators.items():
             began = time.perf_counter()
-            fit = estimator.fit(signal[:, None, None, :], acquisition)
+            fit = estimator.fit(signal, acquisition)
             seconds = time.perf_counter() - began
-            rows += _rows(name, snr, fit, truth, 1e6 * seconds / voxels)
+            rows += _rows(name, snr, fit, truth, 1e6 * seconds / len(truth))
             if name == card.id and snr == shown:
                 found = _shown(fit, truth)
     return plain({"version": 1, "model": card.id, "voxels": voxels, "bvalues": b, "snr": shown, "rows": rows, **found})
@@ -89,6 +94,7 @@ def _of_card(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _draw(card: ModelCard, b: np.ndarray, snr: float, voxels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw voxels: signal (v, 1, 1, n) and truth (v, 4)."""
     from ..networks import sampling, tasks  # loads torch
 
     ranges = {**card.ranges, "S0": (1.0, 1.0)}
@@ -98,7 +104,24 @@ def _draw(card: ModelCard, b: np.ndarray, snr: float, voxels: int, seed: int) ->
     truth[:, 3] = 1.0
     signal = sampling.unit_signal(truth[:, :3], truth.new_tensor(b))
     noise = truth.new_empty(2, *signal.shape).normal_(generator=rng) / snr
-    return ((signal + noise[0]).hypot(noise[1])).numpy(), truth.numpy()
+    return ((signal + noise[0]).hypot(noise[1])).numpy()[:, None, None, :], truth.numpy()
+
+
+def _draw_maps(card: ModelCard, b: np.ndarray, snr: float, voxels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw maps as the training of a spatial network did, a slice each: signal (x, y, z, n) and truth (v, 4)."""
+    from ..networks import scenes, spatialtasks, tasks  # loads torch
+
+    rng = tasks.generator(seed, 0)
+    about = card.content["distribution"]
+    count = -(-voxels // int(about.get("size", spatialtasks.MAP_SIZE)) ** 2)
+    if card.bvalues is None:
+        rows = spatialtasks.finding_rows(about, rng, count, card.ranges)
+    else:
+        rows = scenes.scenes_of(about, {**card.ranges, "S0": card.S0}).sample(rng, count)
+    truth = np.moveaxis(rows.double().numpy(), 0, 2)
+    signal = biexponential(b, *(truth[..., KEYS_OF_ROWS.index(key)].ravel() for key in ("S0", "D", "f", "Dstar")))
+    signal = add_rician(signal, 1 / snr, np.random.default_rng(seed))
+    return signal.reshape(*truth.shape[:3], -1), truth.reshape(-1, 4)
 
 
 def _rows(name: str, snr: float, fit: Any, truth: np.ndarray, microseconds: float) -> list[dict[str, Any]]:

@@ -72,8 +72,13 @@ RATES: tuple[Rate, ...] = (  # measured 2026-11-20 on one core of an AMD EPYC
 
 NETWORK_START = 3.0
 """Time [s] in which the process loads torch and the weights."""
-NETWORK_VOXEL = {"mlp": 1.0, "cnn_bilstm": 60.0, "anyprotocol": 2.5}
+NETWORK_VOXEL = {
+    "mlp": 1.0, "cnn_bilstm": 60.0, "anyprotocol": 2.5, "conv3": 3.0, "attention": 30.0, "natten": 20.0, "unet": 6.0,
+    "uresnet": 6.0, "uattennet": 6.0, "anyprotocol_spatial": 25.0,
+}  # fmt: skip
 """Time a voxel takes on one core [µs], by architecture of the network."""
+VOXELWISE = ("mlp", "cnn_bilstm")
+"""Architectures through which the noise of each image is carried on its own, for an ensemble."""
 
 
 def rate_key(name: str, options: Mapping[str, Any] | None = None) -> str:
@@ -163,7 +168,7 @@ def _of_network(name: str, card: Mapping[str, Any], ensemble: bool) -> Rate:
     where the noise is carried through a network that does not give its own uncertainty."""
     kind = card["architecture"]["kind"]
     voxel = NETWORK_VOXEL[kind] * (int(card["members"]) if ensemble else 1)
-    slope = 2 * voxel if ensemble and kind != "anyprotocol" else 0.0
+    slope = 2 * voxel if ensemble and kind in VOXELWISE else 0.0
     return Rate(name, {"ensemble": True} if ensemble else {}, NETWORK_START, voxel, slope)
 
 

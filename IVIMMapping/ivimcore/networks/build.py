@@ -13,21 +13,30 @@ from torch import nn
 
 from ..errors import InputError
 from .anyprotocol import AnyProtocol
-from .cards import KEYS, ModelCard
+from .anyprotocol_spatial import SpatialAnyProtocol
+from .cards import ANY_PROTOCOL, KEYS, SPATIAL, ModelCard
 from .cnn_bilstm import ConvolutionRecurrence
 from .mlp import Perceptron
+from .spatial import ConvolutionNeighbourhood, NeighbourhoodAttention, PatchAttention
+from .unet import AttentionUNet, ResidualUNet, UNet
 
 Tensor = torch.Tensor
+_ONE_PROTOCOL = {
+    "mlp": Perceptron, "cnn_bilstm": ConvolutionRecurrence, "conv3": ConvolutionNeighbourhood,
+    "attention": PatchAttention, "natten": NeighbourhoodAttention, "unet": UNet, "uresnet": ResidualUNet,
+    "uattennet": AttentionUNet,
+}  # fmt: skip
 
 
 def build(content: Mapping[str, Any]) -> nn.Module:
     """Make the network, with random weights, that a card or recipe describes."""
     kind, options = content["architecture"]["kind"], dict(content["architecture"].get("options", {}))
-    if kind == "anyprotocol":
+    if kind in ANY_PROTOCOL:
         low, high = zip(*(content["parameters"][key] for key in KEYS), strict=True)
-        return AnyProtocol(low, high, **{key: int(value) for key, value in options.items()})
-    network = {"mlp": Perceptron, "cnn_bilstm": ConvolutionRecurrence}[kind]
-    return network(len(content["acquisition"]["bvalues"]), content["bounds"], **options)
+        network = AnyProtocol if kind == "anyprotocol" else SpatialAnyProtocol
+        return network(low, high, **{key: value if key == "windows" else int(value) for key, value in options.items()})
+    bvalues = content["acquisition"]["bvalues"]
+    return _ONE_PROTOCOL[kind](bvalues if kind in SPATIAL else len(bvalues), content["bounds"], **options)
 
 
 def load(card: ModelCard, members: int | None = None) -> list[nn.Module]:

@@ -36,8 +36,22 @@ KINDS = {
     "mlp": ("hidden", "layers", "parallel", "dropout", "batch_norm", "output", "fit_S0"),
     "cnn_bilstm": ("channels", "units", "heads", "dropout", "output", "fit_S0"),
     "anyprotocol": ("hidden", "layers", "components", "token", "context", "depth", "heads"),
+    "conv3": ("hidden", "layers", "output", "fit_S0"),
+    "attention": ("size", "width", "heads", "layers", "output", "fit_S0"),
+    "natten": ("windows", "width", "heads", "output", "fit_S0"),
+    "unet": ("channels", "levels", "output", "fit_S0"),
+    "uresnet": ("channels", "levels", "output", "fit_S0"),
+    "uattennet": ("channels", "levels", "output", "fit_S0"),
+    "anyprotocol_spatial": (
+        "hidden", "layers", "components", "token", "context", "depth", "heads", "width", "looks", "windows",
+    ),
 }
 """Architectures and the options each has."""
+ANY_PROTOCOL = ("anyprotocol", "anyprotocol_spatial")
+"""Architectures that take any list of b-values, and give a posterior."""
+SPATIAL = ("conv3", "attention", "natten", "unet", "uresnet", "uattennet", "anyprotocol_spatial")
+"""Architectures that look at a voxel's neighbours."""
+MOST_WINDOWS, LARGEST_WINDOW = 8, 33
 LARGEST_OPTION = 4096
 MOST_MEMBERS = 64
 NORMALISATIONS = ("b0", "series", "direction")
@@ -201,6 +215,8 @@ def _check_architecture(architecture: dict[str, Any], wrong: Any) -> None:
             raise wrong(f"the architecture '{kind}' has no option '{key}'")
         if isinstance(value, bool) or (key == "output" and value in ("absolute", "sigmoid", "scaled")):
             continue
+        if key == "windows" and _windows(value):
+            continue
         if not isinstance(value, int | float) or not 0 <= value <= LARGEST_OPTION:
             raise wrong(f"the option '{key}' of its architecture is {value!r}")
 
@@ -223,6 +239,12 @@ def _numbers(value: Any, count: int | None = None) -> bool:
     )
 
 
+def _windows(value: Any) -> bool:
+    """Tell whether an option is a list of odd extents."""
+    few = _numbers(value) and 1 <= len(value) <= MOST_WINDOWS
+    return few and all(1 <= n <= LARGEST_WINDOW and n % 2 == 1 for n in value)
+
+
 def _check_scope(content: dict[str, Any], wrong: Any) -> None:
     for key in KEYS:
         pair = content["parameters"].get(key)
@@ -234,7 +256,7 @@ def _check_scope(content: dict[str, Any], wrong: Any) -> None:
     if content["normalisation"] not in NORMALISATIONS:
         raise wrong(f"its normalisation '{content['normalisation']}' is unknown")
     acquisition = content["acquisition"]
-    if content["architecture"]["kind"] == "anyprotocol":
+    if content["architecture"]["kind"] in ANY_PROTOCOL:
         if not _numbers(acquisition.get("images"), 2) or not _numbers(acquisition.get("b"), 2):
             raise wrong("it does not say how many images, and which range of b, it takes")
         return

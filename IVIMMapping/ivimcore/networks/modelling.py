@@ -18,7 +18,7 @@ import torch
 from .. import __version__
 from ..errors import InputError
 from .build import weights_of
-from .cards import SCHEMA, ModelCard, write_card
+from .cards import ANY_PROTOCOL, SCHEMA, ModelCard, write_card
 from .novelty import describe_training
 from .recipes import Recipe
 from .tasks import make_task
@@ -123,7 +123,7 @@ def _write(
     content = {"schema": SCHEMA, "licence": "Apache-2.0", "references": [], **content, "members": len(members)}
     content["training"] = about
     content["weights"] = {"file": WEIGHTS, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    if recipe.kind != "anyprotocol":
+    if recipe.kind not in ANY_PROTOCOL:
         content["novelty"] = describe_training(recipe, measured)
     content.setdefault("checks", [])
     return write_card(folder, content)

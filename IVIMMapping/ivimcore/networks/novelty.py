@@ -30,7 +30,11 @@ def describe_training(recipe: Recipe, measured: Tensor | None) -> dict[str, Any]
     """
     if measured is None:
         task = make_task(recipe, recipe.training["seed"])
-        signal = torch.cat([task.batch(step)[0] for step in range(-(-SAMPLE // recipe.training["batch"]))])[:SAMPLE]
+        drawn: list[Tensor] = []
+        while sum(len(part) for part in drawn) < SAMPLE:
+            signals = task.batch(len(drawn))[0]  # of voxels, or of maps of voxels
+            drawn.append(signals.reshape(-1, signals.shape[-1]))
+        signal = torch.cat(drawn)[:SAMPLE]
     else:
         signal = measured[torch.randint(len(measured), (SAMPLE,), generator=generator(0, 0))]
     x = signal.double().numpy()

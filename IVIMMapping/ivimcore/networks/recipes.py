@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from ..physics.protocols import protocol
-from .cards import ID, KEYS, KINDS, LARGEST_CARD, NORMALISATIONS
+from .cards import ANY_PROTOCOL, ID, KEYS, KINDS, LARGEST_CARD, NORMALISATIONS
 from .zoo import bundled_folder
 
 LABELS = ("signals", "truth", "mle_rician", "mle_gaussian", "hybrid", "rician", "gaussian", "posterior")
@@ -49,6 +49,13 @@ class Recipe:
     def training(self) -> dict[str, Any]:
         """Entries of `training`, with defaults."""
         return {**DEFAULTS, **self.content.get("training", {})}
+
+    def lengthened(self) -> Recipe:
+        """Return the recipe with the longer training that it names for a GPU; raises InputError where it names none."""
+        if not isinstance(self.content.get("long"), dict):
+            raise InputError(f"The recipe '{self.id}' names no longer training ('long'); leave out --long.")
+        training = {**self.content.get("training", {}), **self.content["long"]}
+        return Recipe(checked({**self.content, "training": training}), self.folder)
 
     @property
     def kind(self) -> str:
@@ -101,7 +108,7 @@ def checked(content: Any) -> dict[str, Any]:
     if kind not in KINDS:
         raise wrong(f"the architecture '{kind}' is unknown; known are {', '.join(KINDS)}")
     labels = content["strategy"].get("labels")
-    if labels not in LABELS or (labels == "posterior") != (kind == "anyprotocol"):
+    if labels not in LABELS or (labels == "posterior") != (kind in ANY_PROTOCOL):
         raise wrong(f"the architecture '{kind}' cannot be trained with the labels '{labels}'")
     alpha = content["strategy"].get("alpha", 0.5)
     if not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
@@ -112,11 +119,11 @@ def checked(content: Any) -> dict[str, Any]:
     content.setdefault("S0", [1.0, 1.0])
     content["S0"] = _range(content["S0"], "S0", wrong, largest=1e6, equal=True)
     content["noise"] = {**content["noise"], "snr": _snr(content["noise"].get("snr"), wrong)}
-    content.setdefault("normalisation", "direction" if kind == "anyprotocol" else "b0")
+    content.setdefault("normalisation", "direction" if kind in ANY_PROTOCOL else "b0")
     if content["normalisation"] not in NORMALISATIONS:
         raise wrong(f"the normalisation is one of {', '.join(NORMALISATIONS)}")
     content.setdefault("distribution", {"kind": "uniform"})
-    if kind != "anyprotocol":
+    if kind not in ANY_PROTOCOL:
         content["acquisition"] = {"bvalues": _bvalues(content["acquisition"], wrong)}
         bounds = content.get("bounds", {})
         content["bounds"] = {key: _range(bounds.get(key, content["parameters"].get(key, content["S0"])), key, wrong,

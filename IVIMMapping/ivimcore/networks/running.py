@@ -89,11 +89,19 @@ class FixedProtocolRunner:
         unit = y[:, :1] if self.card.normalisation == "b0" else torch.full_like(y[:, :1], self.unit)
         x = y / unit
         means = torch.stack([network(x) for network in self.networks])
+        return self.concluded(means, self._aleatoric(x, unit) if self.ensemble else None, x, y, unit, within)
+
+    def concluded(
+        self, means: Tensor, aleatoric: Tensor | None, x: Tensor, y: Tensor, unit: Tensor, within: Array
+    ) -> Estimate:
+        """Make an estimate of what the members say (members, v, 4) of voxels `y` (v, n), `x` in the unit of training.
+
+        Arguments: `aleatoric` (v, 4) what the noise does to them, None where errors are not wanted; `unit` (v, 1).
+        """
         values = means.mean(0)
         errors, extras = {}, {}
-        if self.ensemble:
+        if aleatoric is not None:
             epistemic = means.std(0) if len(means) > 1 else torch.zeros_like(values)
-            aleatoric = self._aleatoric(x, unit)
             total = (epistemic**2 + aleatoric**2).sqrt()
             for number, key in enumerate(KEYS):
                 errors[key] = total[:, number].numpy()
@@ -137,81 +145,63 @@ class FixedProtocolRunner:
         return variance.sqrt()
 
 
-class AnyProtocolRunner:
-    """Runs `anyprotocol` on one acquisition.
+class PosteriorRunner:
+    """What runs of networks with a posterior share: from mixtures to maps.
 
     Arguments: `card`; `b`, `counts` (n,) b ascending and images averaged; `count` images; `sigma` [signal units];
-    `ensemble` takes all members; `interval` probability of the credible intervals, 0 for none.
+    `ensemble` takes all members; `interval` probability of the credible intervals, 0 for none; `voxel` the network of
+    single voxels.
     """
 
     def __init__(
-        self, card: ModelCard, b: Array, counts: Array, count: int, sigma: float, ensemble: bool, interval: float
+        self, card: ModelCard, b: Array, counts: Array, count: int, sigma: float, ensemble: bool, interval: float,
+        voxel: AnyProtocol,
     ) -> None:
         self.card, self.count, self.sigma, self.ensemble, self.interval = card, count, sigma, ensemble, interval
         self.b, self.weight = torch.tensor(b, dtype=torch.float32), torch.tensor(counts, dtype=torch.float32)
-        networks: list[AnyProtocol] = load(card, None if ensemble else 1)  # type: ignore[assignment]
-        self.low, self.high = networks[0].low, networks[0].high
-        with torch.inference_mode():
-            tissue = networks[0].tissue
-            length = (unit_signal(tissue, self.b.double()).square() * self.weight).sum(-1).sqrt().mean().item()
-            self.bins = log_bins(card.snr[0] * length, card.snr[1] * length, BIN)
-            strength, groups = self.bins.exp(), self.bins.numel()
-            protocol = (self.b.expand(groups, -1), self.weight.expand(groups, -1), strength)
-            self.written = [network.write_networks(*protocol) for network in networks]
-            self.white = whitening(tissue, *protocol)
-            self.perfusion = to_scores((PERFUSION_EXISTS - self.low[1]) / (self.high[1] - self.low[1]))
+        self.low, self.high = voxel.low, voxel.high
+        shape = unit_signal(voxel.tissue, self.b.double())
+        length = (shape.square() * self.weight).sum(-1).sqrt().mean().item()
+        self.weakest, self.strongest = card.snr[0] * length, card.snr[1] * length
+        self.perfusion = to_scores((PERFUSION_EXISTS - self.low[1]) / (self.high[1] - self.low[1]))
+        self.columns = 7 + (6 if interval > 0 else 0) + (6 if ensemble else 0) + 1
 
-    @torch.inference_mode()
-    def estimate(self, y: Array, within: Array) -> Estimate:
-        """Estimate voxels y (n, v), b ascending, with the sum of squares `within` (v,) about the averages."""
-        y = torch.tensor(y.T, dtype=torch.float32)
-        x = y * self.weight.sqrt()
-        log = strength_of(y, self.weight, self.sigma).log()
-        place = ((log - self.bins[0]) / (self.bins[1] - self.bins[0])).round().clamp(0, len(self.bins) - 1).long()
-        deviation = (log - self.bins[place]).clamp(-BIN, BIN)
-        inputs = torch.cat([x / x.norm(dim=1, keepdim=True), deviation[:, None]], 1)
-        order = torch.argsort(place)
-        sizes = torch.bincount(place, minlength=len(self.bins)).tolist()
-        columns = 7 + (6 if self.interval > 0 else 0) + (6 if self.ensemble else 0) + 1
-        found = torch.empty(len(y), columns)
-        sorted_inputs, sorted_found, start = inputs[order], torch.empty(len(y), columns), 0
-        for group, size in enumerate(sizes):
-            if size:
-                part = slice(start, start + size)
-                self._group(group, sorted_inputs[None, part], sorted_found[part])
-                start += size
-        found[order] = sorted_found
-        beyond = float(((log < self.bins[0] - 0.5) | (log > self.bins[-1] + 0.5)).float().mean())
-        return self._collect(found, y, x, within, beyond)
+    def strengths(self, y: Tensor) -> Tensor:
+        """Return the log of the length (v,) of the signal vectors y (v, n) [sigma]."""
+        return strength_of(y, self.weight, self.sigma).log()
 
-    def _group(self, group: int, inputs: Tensor, into: Tensor) -> None:
-        """Fill the columns of one bin: mean and deviation as shares of the range, and the further numbers."""
-        one = slice(group, group + 1)
-        outputs = [run([(matrix[one], shift[one]) for matrix, shift in member], inputs) for member in self.written]
+    def outside(self, log: Tensor) -> float:
+        """Return the share of voxels whose log strength the training did not cover."""
+        low, high = math.log(self.weakest) - 0.5, math.log(self.strongest) + 0.5
+        return float(((log < low) | (log > high)).float().mean())
+
+    def fill(self, into: Tensor, outputs: list[Mixture]) -> None:
+        """Fill all columns (v, c) but the last: mean and deviation as shares of the range, and the further numbers.
+
+        Arguments: `outputs` what each member says, mixtures (v,).
+        """
         mixture = outputs[0]
         if len(outputs) > 1:
             mixture = Mixture(
                 torch.cat([m.log_weight for m in outputs], -1) - math.log(len(outputs)),
                 torch.cat([m.mean for m in outputs], -2), torch.cat([m.factor for m in outputs], -2),
             )  # fmt: skip
-        mean, deviation = mixture.share_moments()
-        into[:, 0:3], into[:, 3:6] = mean[0], deviation[0]
+        into[:, 0:3], into[:, 3:6] = mixture.share_moments()
         above = normal_cdf((mixture.mean[..., 1] - self.perfusion) * torch.rsqrt(mixture.variance()[..., 1]))
-        into[:, 6] = (mixture.log_weight.exp() * above).sum(-1)[0]
+        into[:, 6] = (mixture.log_weight.exp() * above).sum(-1)
         column = 7
         if self.interval > 0:
-            into[:, 7:10] = mixture.quantile(0.5 - self.interval / 2)[0]
-            into[:, 10:13] = mixture.quantile(0.5 + self.interval / 2)[0]
+            into[:, 7:10] = mixture.quantile(0.5 - self.interval / 2)
+            into[:, 10:13] = mixture.quantile(0.5 + self.interval / 2)
             column = 13
         if self.ensemble:
             moments = [member.share_moments() for member in outputs]
-            means, deviations = (torch.stack([pair[i][0] for pair in moments]) for i in (0, 1))
+            means, deviations = (torch.stack([pair[i] for pair in moments]) for i in (0, 1))
             into[:, column : column + 3] = (means - means.mean(0)).square().mean(0).sqrt()
             into[:, column + 3 : column + 6] = deviations.square().mean(0).sqrt()
-        matrix, offset, largest = (part[group] for part in self.white)
-        into[:, -1] = torch.addmm(offset, inputs[0, :, :-1], matrix).square().sum(1).sqrt() / largest
 
-    def _collect(self, found: Tensor, y: Tensor, x: Tensor, within: Array, beyond: float) -> Estimate:
+    def collect(self, found: Tensor, y: Tensor, within: Array, outside: float) -> Estimate:
+        """Make an estimate of filled columns (v, c) of voxels y (v, n)."""
         width = self.high - self.low
         tissue = from_share(found[:, 0:3], self.low, self.high)
         shape = unit_signal(tissue, self.b)
@@ -234,7 +224,53 @@ class AnyProtocolRunner:
                 extras[f"{key}_aleatoric"] = (width[number] * found[:, column + 3 + number]).numpy()
         extras["novelty"] = found[:, -1].numpy()
         rmse = (squares / self.count).clamp(min=0).sqrt().numpy()
-        return Estimate(maps, errors, extras, rmse, extras["novelty"] > 1, beyond)
+        return Estimate(maps, errors, extras, rmse, extras["novelty"] > 1, outside)
+
+
+class AnyProtocolRunner(PosteriorRunner):
+    """Runs `anyprotocol` on one acquisition; arguments as `PosteriorRunner`, without the network."""
+
+    def __init__(
+        self, card: ModelCard, b: Array, counts: Array, count: int, sigma: float, ensemble: bool, interval: float
+    ) -> None:
+        networks: list[AnyProtocol] = load(card, None if ensemble else 1)  # type: ignore[assignment]
+        super().__init__(card, b, counts, count, sigma, ensemble, interval, networks[0])
+        with torch.inference_mode():
+            self.bins = log_bins(self.weakest, self.strongest, BIN)
+            strength, groups = self.bins.exp(), self.bins.numel()
+            protocol = (self.b.expand(groups, -1), self.weight.expand(groups, -1), strength)
+            self.written = [network.write_networks(*protocol) for network in networks]
+            self.white = whitening(networks[0].tissue, *protocol)
+
+    @torch.inference_mode()
+    def estimate(self, y: Array, within: Array) -> Estimate:
+        """Estimate voxels y (n, v), b ascending, with the sum of squares `within` (v,) about the averages."""
+        y = torch.tensor(y.T, dtype=torch.float32)
+        x = y * self.weight.sqrt()
+        log = self.strengths(y)
+        place = ((log - self.bins[0]) / (self.bins[1] - self.bins[0])).round().clamp(0, len(self.bins) - 1).long()
+        deviation = (log - self.bins[place]).clamp(-BIN, BIN)
+        inputs = torch.cat([x / x.norm(dim=1, keepdim=True), deviation[:, None]], 1)
+        order = torch.argsort(place)
+        sizes = torch.bincount(place, minlength=len(self.bins)).tolist()
+        found = torch.empty(len(y), self.columns)
+        sorted_inputs, sorted_found, start = inputs[order], torch.empty(len(y), self.columns), 0
+        for group, size in enumerate(sizes):
+            if size:
+                part = slice(start, start + size)
+                self._group(group, sorted_inputs[part], sorted_found[part])
+                start += size
+        found[order] = sorted_found
+        return self.collect(found, y, within, self.outside(log))
+
+    def _group(self, group: int, inputs: Tensor, into: Tensor) -> None:
+        """Fill the columns of the voxels of one bin."""
+        one = slice(group, group + 1)
+        outputs = [run([(matrix[one], shift[one]) for matrix, shift in member], inputs[None])
+                   for member in self.written]  # fmt: skip
+        self.fill(into, [Mixture(m.log_weight[0], m.mean[0], m.factor[0]) for m in outputs])
+        matrix, offset, largest = (part[group] for part in self.white)
+        into[:, -1] = torch.addmm(offset, inputs[:, :-1], matrix).square().sum(1).sqrt() / largest
 
 
 def about_torch() -> dict[str, str]:

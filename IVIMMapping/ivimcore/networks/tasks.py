@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..estimators import Status, create
 from ..physics.acquisition import Acquisition
 from .build import build
+from .cards import SPATIAL
 from .losses import gaussian_loss, hybrid_mse, parameters_mse, posterior_loss, rician_loss, signals_mse
 from .randomprotocols import random_batch
 from .recipes import Recipe
@@ -53,6 +54,10 @@ def make_task(recipe: Recipe, seed: int, measured: Tensor | None = None) -> Task
     network = build(recipe.content)
     if recipe.kind == "anyprotocol":
         return _any_protocol(recipe, seed, network)
+    if recipe.kind in SPATIAL:
+        from .spatialtasks import spatial_task
+
+        return spatial_task(recipe, seed, network, measured)
     return _one_protocol(recipe, seed, network, measured)
 
 
@@ -121,7 +126,7 @@ def _one_protocol(recipe: Recipe, seed: int, network: nn.Module, measured: Tenso
         chosen = torch.randint(len(pool[0]), (training["batch"],), generator=generator(seed, step))
         return tuple(part[chosen] for part in pool)
 
-    return Task(network, batch, _loss(network, content, b, ranges), check)
+    return Task(network, batch, loss_of(network, content, b, ranges), check)
 
 
 def _prepared(drawn: tuple[Tensor, Tensor, Tensor], kind: str) -> Batch:
@@ -148,7 +153,10 @@ def _with_labels(drawn: Batch, b: Tensor, content: dict[str, Any], estimator: st
     return tuple(part[good] for part in (signal, truth, sigma, label))
 
 
-def _loss(network: nn.Module, content: dict[str, Any], b: Tensor, ranges: dict[str, Any]) -> Callable[..., Tensor]:
+def loss_of(
+    network: Callable[[Tensor], Tensor], content: dict[str, Any], b: Tensor, ranges: dict[str, Any]
+) -> Callable[..., Tensor]:
+    """Return the loss of voxels (signal (v, n), truth (v, 4), sigma (v, 1), label) that a recipe asks for."""
     labels, alpha = content["strategy"]["labels"], float(content["strategy"].get("alpha", 0.5))
     weights = content["strategy"].get("weights", "range")
     if weights == "mean":  # the inverse of each mean: Epstein, 3.4

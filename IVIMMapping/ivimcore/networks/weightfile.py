@@ -22,7 +22,8 @@ def check_safetensors(data: bytes, name: str) -> dict[str, Any]:
     def wrong(what: str) -> InputError:
         return InputError(f"The weights of '{name}' cannot be used: {what}.")
 
-    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"):
+    # A header of 640 bytes begins with the same two bytes as a pickle; what follows the length tells them apart.
+    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK") and data[8:9] != b"{":
         raise wrong("they are a pickle, which could run code; only safetensors are read")
     if len(data) < 8:
         raise wrong("the file is too short")

@@ -126,7 +126,7 @@ def _notes(estimator: Estimator, acquisition: Acquisition, information: Mapping[
     said = []
     if getattr(estimator, "prior", None) in _FROM_IMAGE or estimator.name == "bayes_map":
         said.append("The run learns its prior from the image; this preview of one signal has only the broad prior.")
-    elif estimator.name == "bayes_mrf":
+    elif estimator.name == "bayes_mrf" or getattr(estimator, "sees_neighbours", False):
         said.append("The run takes neighbours into account; this preview of one signal has none.")
     marginal = getattr(estimator, "recipe", None) == "published"  # integrates the noise out in the run too
     from_image = estimator.name == "posterior" or (getattr(estimator, "sigma", None) == "auto" and not marginal)
