@@ -87,7 +87,7 @@ $(NETWORKS)/tried: pyproject.toml
 	  if "$$candidate" -c '$(USABLE)' >/dev/null 2>&1; then \
 	    echo "Installing $(TORCH) and the project into $(NETWORKS) ..."; \
 	    "$$candidate" -m venv $(NETWORKS) && $(NETWORKS)/bin/python -m pip install --disable-pip-version-check \
-	      --editable ".[all,networks,test]" "$(TORCH)" > $(NETWORKS)/install.log 2>&1 && touch $(NETWORKS)/installed; \
+	      --editable ".[all,networks,attention,test]" "$(TORCH)" > $(NETWORKS)/install.log 2>&1 && touch $(NETWORKS)/installed; \
 	    break; \
 	  fi; \
 	done; \

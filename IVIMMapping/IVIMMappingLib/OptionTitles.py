@@ -59,6 +59,7 @@ def _titles() -> dict[str, str]:
         "recipe": _("Recipe"),
         "ensemble": _("All trainings of the model"),
         "neighbourhood": _("Neighbours"),
+        "attention": _("Neighbours compared with"),
         "lowest": _("Use b from"),
         "highest": _("Use b up to"),
         "threshold": _("D from b of at least"),
@@ -81,5 +82,8 @@ def _words() -> dict[tuple[str, str], str]:
         ("noise_model", "gaussian"): _("Gaussian (real-valued images)"),
         ("neighbourhood", "2d"): _("in the slice"),
         ("neighbourhood", "3d"): _("in the slice and the next ones"),
+        ("attention", "auto"): _("whatever is quickest"),
+        ("attention", "reference"): _("plain torch"),
+        ("attention", "natten"): _("natten"),
         ("backend", "auto"): _("whatever is quickest"),
     }

@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("recipe", metavar="RECIPE", help="file, or name of a recipe that comes along; 'list' names them")
     train.add_argument("--out", metavar="DIR", default=None, help="folder of models (default: your own)")
     train.add_argument("--minutes", type=float, default=None, metavar="M", help="budget (default: the whole recipe)")
+    train.add_argument("--long", action="store_true", help="the longer training that the recipe names for a GPU")
     train.add_argument("--resume", action="store_true", help="go on with a training that was stopped or killed")
     train.add_argument("--on", nargs="+", metavar="INPUT", default=None, help="series to train on")
     train.add_argument("--bval", metavar="FILE", help="b-values of that series")
@@ -214,7 +215,7 @@ def _train(options: argparse.Namespace) -> None:
     series = Job(tuple(options.on), out="", bval=options.bval, mask=options.mask) if options.on else None
     job = TrainingJob(
         options.recipe, options.out or str(zoo.user_folder()), options.minutes, options.resume, series, options.id,
-        seed=options.seed, device=options.device, threads=_threads(options),
+        seed=options.seed, device=options.device, threads=_threads(options), longer=options.long,
     )
     asked: list[int] = []
     signal.signal(signal.SIGINT, lambda *_: asked.append(1) if not asked else _interrupt())

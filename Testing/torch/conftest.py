@@ -34,7 +34,8 @@ SMALL = {"hidden": 48, "layers": 3, "components": 2, "token": 16, "context": 32,
 
 @pytest.fixture(scope="session")
 def small_models(tmp_path_factory):
-    """A folder with two models of a few seconds' training: any protocol (two members), and 16 b-values."""
+    """A folder with models of a few seconds' training: any protocol (two members), 16 b-values, and spatial ones."""
+    from ivimcore.networks import zoo
     from ivimcore.networks.modelling import train
 
     folder = tmp_path_factory.mktemp("models")
@@ -43,6 +44,19 @@ def small_models(tmp_path_factory):
     train(recipe_of("mlp_supervised_brain16", {"steps": 1000, "rate": 3e-3, "schedule": "cosine", "batch": 256,
                                                "members": 2}, id="small_mlp", normalisation="b0", S0=[1, 1],
                     noise={"snr": [100, 100]}), folder)  # fmt: skip
+    short = {"steps": 60, "batch": 4, "rate": 3e-3, "warmup": 5, "every": 60}
+    maps = {"kind": ["patch_uni", "mask_uni"], "size": 15}
+    train(recipe_of("natten_7_brain16", short, id="small_natten", distribution=maps,
+                    architecture={"kind": "natten", "options": {"windows": [3, 5], "width": 16}}), folder)  # fmt: skip
+    train(recipe_of("unet_brain16", short, id="small_unet", distribution={**maps, "size": 16, "kind": "mask_uni"},
+                    architecture={"kind": "unet", "options": {"channels": 8}}), folder)  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(zoo.VARIABLE, str(folder))
+        patch.setattr(zoo, "bundled_folder", lambda: None)
+        options = {**SMALL, "width": 16, "looks": 2, "windows": [5, 5]}
+        train(recipe_of("anyprotocol_spatial", {**short, "steps": 80}, id="small_spatial", start="small_any",
+                        distribution={"kind": "findings", "size": 16},
+                        architecture={"kind": "anyprotocol_spatial", "options": options}), folder)  # fmt: skip
     return folder
 
 

@@ -34,7 +34,8 @@ class TrainingJob:
     `recipe` path, or name of a recipe that comes with the program; `out` folder of models, in which a folder is named
     after the model; `minutes` budget, None for all steps of the recipe; `resume` goes on with a training that was
     stopped or killed; `series` a mapping job whose series is trained on, None for simulated voxels only; `id` and
-    `title` instead of those of the recipe; `device` auto, cpu or cuda; `threads` cores used, None leaves it to torch.
+    `title` instead of those of the recipe; `device` auto, cpu or cuda; `threads` cores used, None leaves it to torch;
+    `longer` takes the longer training that the recipe names for a GPU.
     """
 
     recipe: str
@@ -47,6 +48,7 @@ class TrainingJob:
     seed: int | None = None
     device: str = "auto"
     threads: int | None = None
+    longer: bool = False
 
     def to_json(self) -> str:
         """Write the job as JSON."""
@@ -82,6 +84,8 @@ def run_training(
 
     use_threads(job.threads)
     recipe = Recipe.read(job.recipe)
+    if job.longer:
+        recipe = recipe.lengthened()
     content = {**recipe.content, **{key: value for key in ("id", "title") if (value := getattr(job, key))}}
     if job.seed is not None:
         content["training"] = {**content.get("training", {}), "seed": int(job.seed)}
