@@ -35,8 +35,8 @@ COLUMNS = (
     "prior_mean_mdape", "cv_net",
 )
 """Keys of a row, in the order of the CSV file. Rows also carry `binned`, which is for figures."""
-APART = 4
-"""From one simulated voxel to the next in the volume that is fitted: farther than a neighbourhood of 5 x 5 reaches."""
+APART = 32
+"""From one simulated voxel to the next in the volume that is fitted: farther than any network sees."""
 COMPUTED = "(limit, computed)"
 """Name under which the limit, computed on the voxels of the benchmark, stands among the estimators."""
 LIMIT_SOURCE = (
