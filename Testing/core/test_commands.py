@@ -175,7 +175,7 @@ class _Process:
     """Stands for the logic of the module: keeps what it is called with, as its signature is."""
 
     def process(self, dwiNode, estimator="posterior", segmentationNode=None, bvalues=None, wait=True, *,  # noqa: N803
-                options=None, mask="auto", exclude=(), average="none", name=None):  # fmt: skip
+                options=None, mask="auto", exclude=(), average="none", name=None, segments=()):  # fmt: skip
         given = {key: value for key, value in locals().items() if key != "self"}
         self.given = given
         return given
@@ -205,6 +205,9 @@ def test_the_lines_for_the_console_call_the_logic_with_the_choices_of_the_job(tm
     job = jobs(tmp_path, tmp_path)["everything"]
     given = run_in_console(slicer_lines(job, "it's \"5\"", "regions"))
     assert given["dwiNode"] == "node it's \"5\"" and given["segmentationNode"] == "node regions"
+    assert given["segments"] == ()
+    given = run_in_console(slicer_lines(job, "it's \"5\"", "regions", ("liver", "it's")))
+    assert given["segments"] == ["liver", "it's"]
     assert given["estimator"] == ("nlls", "segmented", "adc") and given["bvalues"] == list(job.bvalues)
     assert given["options"] == {request.name: request.options for request in job.estimators}
     assert given["exclude"] == (1, 3, 5, 12)  # those of bmin and bmax too
