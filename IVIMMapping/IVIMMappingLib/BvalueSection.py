@@ -244,7 +244,8 @@ class BvalueSection:
             return
         for keys, handler in (("Shift+B", self._onNextKey), ("Ctrl+Shift+B", self._onPreviousKey)):
             shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
-            assert shortcut.connect("activated()", handler) is not False
+            connected = shortcut.connect("activated()", handler)
+            assert connected is not False
             self._shortcuts.append(shortcut)
 
     def _showB(self) -> None:
@@ -256,8 +257,8 @@ class BvalueSection:
         text = ""
         isVector = series is not None and not canShow
         self.ui.shownBLabel.setToolTip(
-            _("Slicer shows the images of such a volume only together; import its file to step through them") if isVector
-            else _("b-value of the image on screen; it also stands in the corner of the slice views")
+            _("Slicer shows the images of such a volume only together; import its file to step through them")
+            if isVector else _("b-value of the image on screen; it also stands in the corner of the slice views")
         )
         if shown is not None:
             b = self.state.bvalues()[shown]

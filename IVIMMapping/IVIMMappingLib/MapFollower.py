@@ -27,7 +27,8 @@ class MapFollower:
         self._timer = qt.QTimer(parent)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
-        assert self._timer.connect("timeout()", self._onTimeout) is not False
+        connected = self._timer.connect("timeout()", self._onTimeout)
+        assert connected is not False
 
     def start(self) -> None:
         """Follow the views; a map that was put there since `stop` is reported now."""

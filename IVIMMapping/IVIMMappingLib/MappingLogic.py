@@ -62,8 +62,8 @@ class MappingLogic:
         fit and whose regions are described; `bvalues` one per image [s/mm²] instead of those of the series; `options`
         of the one estimator, or name of an estimator -> its options; `mask` without a segmentation: "auto" the body,
         "none" every voxel; `exclude` numbers of images left out, from 1; `average` images of equal b: "none",
-        "geometric" or "arithmetic"; `name` of the run, else made from series and estimator; `segments` names of those of
-        the segmentation that are fitted, none for all.
+        "geometric" or "arithmetic"; `name` of the run, else made from series and estimator; `segments` names of those
+        of the segmentation that are fitted, none for all.
 
         Returns a dictionary parameter key -> map node, "status" among them; for several estimators a dictionary of
         these by estimator. With `wait` False a RunHandle at once: call its `step` until it returns False.

@@ -40,7 +40,8 @@ class SeriesSection:
         ):
             action = self._menu.addAction(text)
             action.setToolTip(tip)
-            assert action.connect("triggered(bool)", handler) is not False
+            connected = action.connect("triggered(bool)", handler)
+            assert connected is not False
         self._menu.setToolTipsVisible(True)
         ui.importButton.setMenu(self._menu)
         ui.importButton.setPopupMode(qt.QToolButton.InstantPopup)

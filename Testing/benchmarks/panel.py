@@ -61,8 +61,8 @@ def main() -> None:
             print(f"from Apply to all maps on screen, beyond the fits themselves: {overhead:.2f} s")
 
         def timeRun(self) -> tuple[float, float]:
-            """Press Apply; return the longest time [s] between two turns of the event loop until the maps are there, and
-            the time [s] until all maps are on screen less that of the fits.
+            """Press Apply; return the longest time [s] between two turns of the event loop until the maps are there,
+            and the time [s] until all maps are on screen less that of the fits.
             """
             began = last = time.perf_counter()
             self.ui.applyButton.click()

@@ -1,5 +1,4 @@
-"""Everything that can be wrong with an input, by clicks: one sentence in the panel, the scene as it was, and the next run
-works."""
+"""Everything that can be wrong with an input, by clicks: one sentence, the scene as it was, and the next run works."""
 
 import errno
 import os
@@ -14,7 +13,7 @@ from IVIMTestSample import BVALUES, SampleTest
 
 from ivimcore.data.series import Geometry
 from IVIMMappingLib import RunTransfer
-from IVIMMappingLib.DwiSequence import BVALUE_ATTRIBUTE, createDwiSequence
+from IVIMMappingLib.DwiSequence import createDwiSequence
 from IVIMMappingLib.Runs import runsOf
 from IVIMMappingLib.VolumeNodes import setVolumeArray
 
