@@ -94,7 +94,7 @@ def test_the_shell_line_gives_the_maps_of_the_job(folder, direct, tmp_path, case
     out = tmp_path / "out of 'it'"
     line = shell_line(jobs(folder, out)[case], PROGRAM, windows=False)
     assert "\n" not in line
-    done = subprocess.run(["/bin/sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["/bin/sh", "-c", line], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     same_maps(out, direct[case])
     assert any(out.rglob("roi_statistics.csv"))
@@ -104,7 +104,9 @@ def test_the_shell_line_gives_the_maps_of_the_job(folder, direct, tmp_path, case
 def test_the_python_lines_give_the_maps_of_the_job(folder, direct, tmp_path, case):
     out = tmp_path / "out of 'it'"
     script = python_lines(jobs(folder, out)[case]) + "print('keys', sorted(maps))\n"
-    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     same_maps(out, direct[case])
     assert "'adc'" in done.stdout if case == "everything" else "'D_sd'" in done.stdout
