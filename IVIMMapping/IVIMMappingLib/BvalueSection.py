@@ -42,9 +42,7 @@ class BvalueSection:
         self._timer = qt.QTimer(ui.bvalueTable)
         self._timer.setInterval(_STEP_MS)
         self._shortcuts = []
-        words = {
-            "none": _("fitted one by one"), "geometric": _("geometric mean (trace)"), "arithmetic": _("mean"),
-        }
+        words = {"none": _("one by one"), "geometric": _("geometric mean"), "arithmetic": _("mean")}
         for name in AVERAGING:
             ui.averageComboBox.addItem(words.get(name, name), name)
         connected = (
@@ -246,7 +244,8 @@ class BvalueSection:
             return
         for keys, handler in (("Shift+B", self._onNextKey), ("Ctrl+Shift+B", self._onPreviousKey)):
             shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
-            assert shortcut.connect("activated()", handler) is not False
+            connected = shortcut.connect("activated()", handler)
+            assert connected is not False
             self._shortcuts.append(shortcut)
 
     def _showB(self) -> None:
@@ -256,12 +255,17 @@ class BvalueSection:
             button.setEnabled(canShow)
         shown = series.shownImage() if canShow else None
         text = ""
+        isVector = series is not None and not canShow
+        self.ui.shownBLabel.setToolTip(
+            _("Slicer shows the images of such a volume only together; import its file to step through them")
+            if isVector else _("b-value of the image on screen; it also stands in the corner of the slice views")
+        )
         if shown is not None:
             b = self.state.bvalues()[shown]
             image = _("image {number} of {count}").format(number=shown + 1, count=series.count)
             known = _("b = {b:g} s/mm²").format(b=b) if math.isfinite(b) else _("b unknown")
             text = f"{known} ({image})"
-        self.ui.shownBLabel.setText(text)
+        self.ui.shownBLabel.setText(_("no single images of this kind of volume") if isVector else text)
         if self._entered:
             self._annotation.show(text)
 

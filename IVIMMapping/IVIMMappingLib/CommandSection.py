@@ -85,15 +85,23 @@ class CommandSection:
         b[~self.state.used() & ~(b >= 0)] = 0.0
         return b
 
+    def _regionInScene(self) -> tuple[str | None, list[str]]:
+        """Return the name of the region's node, None for body or volume, and the names of segments if not all count."""
+        parameters = self.state.parameters
+        if parameters.regionKind in ("body", "whole"):
+            return None, []
+        node = parameters.regionNode
+        chosen = list(parameters.segmentIds) if parameters.regionKind == "segments" else []
+        segments = [node.GetSegmentation().GetSegment(identifier) for identifier in chosen]
+        return node.GetName(), [segment.GetName() for segment in segments if segment is not None]
+
     def _text(self, form: str) -> str:
         try:
             job, todo = self.job()
             if form == "json":
                 return job_json(job)  # no remark: a comment would make it invalid
             if form == "slicer":
-                node = self.state.parameters.regionNode
-                isSegments = self.state.parameters.regionKind == "segments" and node is not None
-                return slicer_lines(job, self.state.series.name, node.GetName() if isSegments else None)
+                return slicer_lines(job, self.state.series.name, *self._regionInScene())
             text = shell_line(job) if form == "shell" else python_lines(job)
         except InputError as fault:
             return f"# {fault}"

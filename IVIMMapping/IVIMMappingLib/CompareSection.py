@@ -10,11 +10,13 @@ from slicer.i18n import tr as _
 from ivimcore import InputError
 
 from .ActiveRun import activeMap, activeRun
+from .FileChoice import saveFile
 from .MapComparison import createDifference, scatterSample
 from .MapDescription import describeMap
 from .MapHiding import shownNode
 from .PanelLabels import showText
 from .PanelState import PanelState
+from .PlotPicture import writeChart
 from .ResultLayout import PAIR, ResultLayout, panelOfMap, usualComposites
 from .Runs import Run, removeNodes, runsOf
 from .ScatterPlot import ScatterPlot
@@ -22,6 +24,8 @@ from .TableText import narrow
 
 _BLINK = 500
 """Milliseconds that each map is shown."""
+_PICTURES, _PICTURE = "Picture (*.png);;Scalable picture (*.svg)", (640, 600)
+"""Files that a plot becomes, and its size there [pixels]."""
 
 
 class CompareSection:
@@ -49,6 +53,7 @@ class CompareSection:
         ui.scatterFrame.setVisible(False)
         ui.compareRunComboBox.connect("currentIndexChanged(int)", self._onRun)
         ui.compareModeComboBox.connect("currentIndexChanged(int)", self._onMode)
+        ui.saveScatterButton.connect("clicked(bool)", self._onSaveScatter)
         state.runsChanged.connect(self._onRunsChanged)
         state.mapChanged.connect(self._onMapChanged)
 
@@ -130,6 +135,17 @@ class CompareSection:
             return
         self.state.parameters.compareMode = self.ui.compareModeComboBox.itemData(index)
         self._compare()
+
+    def _onSaveScatter(self, checked=False):
+        path = saveFile(self.ui.saveScatterButton, _("Save the scatter plot"), "comparison.png", _PICTURES)
+        if not path or self.plot is None or self.plot.chartNode is None:
+            return
+        try:
+            writeChart(self.plot.chartNode, path, _PICTURE)
+        except InputError as fault:
+            self.state.say(str(fault), "error")
+        else:
+            self.state.say(_("Written: {path}").format(path=path), "information")
 
     def _onMapChanged(self) -> None:
         """Another map is shown: compare that one; another run: the list of others changes."""

@@ -27,7 +27,8 @@ class CrosshairFollower:
         self._timer = qt.QTimer(parent)
         self._timer.setSingleShot(True)
         self._timer.setInterval(INTERVAL_MS)
-        assert self._timer.connect("timeout()", self._onTimeout) is not False
+        connected = self._timer.connect("timeout()", self._onTimeout)
+        assert connected is not False
 
     def start(self) -> None:
         """Follow the crosshair of the scene that is open now."""

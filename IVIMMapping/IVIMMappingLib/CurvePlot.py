@@ -263,7 +263,8 @@ class CurvePlot:
 
     def _followClicks(self) -> None:
         view = self.widget.plotView()
-        assert view.connect("dataSelected(vtkStringArray*, vtkCollection*)", self._onDataSelected) is not False
+        connected = view.connect("dataSelected(vtkStringArray*, vtkCollection*)", self._onDataSelected)
+        assert connected is not False
         if hasattr(view, "chart"):
             chart = view.chart()
             # By default a click only notifies; so it selects the point, while dragging still pans.

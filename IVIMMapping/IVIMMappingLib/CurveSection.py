@@ -275,7 +275,8 @@ class CurveSection:
         window = slicer.util.mainWindow()
         for keys, handler in (("Shift+P", self._onPinKey), ("Shift+C", self._onCopyKey)) if window is not None else ():
             shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
-            assert shortcut.connect("activated()", handler) is not False
+            connected = shortcut.connect("activated()", handler)
+            assert connected is not False
             self._shortcuts.append(shortcut)
 
 

@@ -71,7 +71,8 @@ class FollowUpAnswer:
         if self._shortcut is None:
             window = slicer.util.mainWindow() or self.ui.followUpButton
             self._shortcut = qt.QShortcut(qt.QKeySequence("Shift+R"), window)
-            assert self._shortcut.connect("activated()", self._onKey) is not False
+            connected = self._shortcut.connect("activated()", self._onKey)
+            assert connected is not False
         self._shortcut.setEnabled(True)
         self._show()
 

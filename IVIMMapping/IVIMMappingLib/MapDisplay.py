@@ -35,6 +35,9 @@ COLORS_ATTRIBUTE = ATTRIBUTE_PREFIX + "ColorTable"
 SETTINGS_ATTRIBUTE = ATTRIBUTE_PREFIX + "Settings"
 DISPLAY_ATTRIBUTE = ATTRIBUTE_PREFIX + "Display"
 """Of a node that only shows another: why it does; a node reference of the same name leads to that other one."""
+_LABEL_FORMAT = "%.3g"
+_LETTER, _LESS, _LEAST_WIDTH, _MOST_WIDTH = 0.045, 0.03, 0.065, 0.22
+"""Width of a legend, as a part of the view: so much for each letter of its longest label, less this; limits."""
 
 
 def createMapNode(
@@ -108,13 +111,24 @@ def addLegend(
         return None
     display = node.GetDisplayNode()
     legend.SetTitleText(description.legendTitle)
-    legend.SetLabelFormat("%.3g")
-    legend.SetNumberOfLabels(labelCount(display.GetWindowLevelMin(), display.GetWindowLevelMax()))
+    legend.SetLabelFormat(_LABEL_FORMAT)
     legend.SetMaxNumberOfColors(256)
-    legend.SetSize(0.12, 0.5)
     legend.SetPosition(0.97, 0.5)
+    fitLegend(legend, display.GetWindowLevelMin(), display.GetWindowLevelMax())
     legend.SetVisibility(True)
     return legend
+
+
+def fitLegend(legend: slicer.vtkMRMLColorLegendDisplayNode, low: float, high: float) -> None:
+    """Give a legend the number of labels and the width that suit a window (stored units).
+
+    VTK makes text as large as the width of a legend lets it: with one width for all, 0.003 would be small print beside
+    the 35 of another map, whose title would then cover the image.
+    """
+    count = labelCount(low, high)
+    letters = max(len(_LABEL_FORMAT % value) for value in np.linspace(low, high, count))
+    legend.SetNumberOfLabels(count)
+    legend.SetSize(min(max(_LETTER * letters - _LESS, _LEAST_WIDTH), _MOST_WIDTH), 0.5)
 
 
 def colorTableNode(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColorTableNode:
@@ -200,4 +214,4 @@ def setAutomaticWindow(node: slicer.vtkMRMLScalarVolumeNode, automatic: bool) ->
     display.SetWindowLevelMinMax(*window)
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
     if legend is not None:
-        legend.SetNumberOfLabels(labelCount(*window))
+        fitLegend(legend, *window)

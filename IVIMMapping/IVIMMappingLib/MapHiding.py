@@ -78,6 +78,7 @@ def followMap(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     own = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(companion)
     if legend is not None and own is not None:
         own.SetNumberOfLabels(legend.GetNumberOfLabels())
+        own.SetSize(*legend.GetSize())
 
 
 def shownNode(run: Run, key: str) -> slicer.vtkMRMLScalarVolumeNode:

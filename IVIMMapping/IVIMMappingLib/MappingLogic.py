@@ -26,6 +26,7 @@ from .RegionChoice import Region, chooseRegion
 from .RunHandle import CANCELLED, FAILED, RunHandle
 from .RunPlan import planRun
 from .Runs import Run, runsOf
+from .SegmentRegion import segmentIdsOf
 from .SeriesImport import importSeries
 from .SeriesReader import SeriesInScene, readSeries
 from .StatisticsTable import rowsOfTable
@@ -52,6 +53,7 @@ class MappingLogic:
         self, dwiNode, estimator: str | Sequence[str] = DEFAULT, segmentationNode=None,
         bvalues: Sequence[float] | None = None, wait: bool = True, *, options: Mapping[str, Any] | None = None,
         mask: str = "auto", exclude: Sequence[int] = (), average: str = "none", name: str | None = None,
+        segments: Sequence[str] = (),
     ) -> dict[str, Any] | RunHandle:
         """Fit a series and add its maps to the scene, in a process of its own.
 
@@ -60,7 +62,8 @@ class MappingLogic:
         fit and whose regions are described; `bvalues` one per image [s/mm²] instead of those of the series; `options`
         of the one estimator, or name of an estimator -> its options; `mask` without a segmentation: "auto" the body,
         "none" every voxel; `exclude` numbers of images left out, from 1; `average` images of equal b: "none",
-        "geometric" or "arithmetic"; `name` of the run, else made from series and estimator.
+        "geometric" or "arithmetic"; `name` of the run, else made from series and estimator; `segments` names of those
+        of the segmentation that are fitted, none for all.
 
         Returns a dictionary parameter key -> map node, "status" among them; for several estimators a dictionary of
         these by estimator. With `wait` False a RunHandle at once: call its `step` until it returns False.
@@ -81,8 +84,12 @@ class MappingLogic:
         names = (estimator,) if isinstance(estimator, str) else tuple(estimator)
         requests = _requests(names, options or {})
         kind, regionNode = _regionKind(segmentationNode, mask)
-        region = chooseRegion(series, kind, regionNode, (), b, used)
-        settings = {"regionKind": kind, "bvalueSource": None if bvalues is None else "given to process()"}
+        identifiers = segmentIdsOf(regionNode, segments)
+        region = chooseRegion(series, kind, regionNode, identifiers, b, used)
+        settings = {
+            "regionKind": kind, "segmentIds": identifiers,
+            "bvalueSource": None if bvalues is None else "given to process()",
+        }
         handle = self.start(
             series, b, used, average, region, requests, name or "", settings=settings, regionNode=regionNode
         )

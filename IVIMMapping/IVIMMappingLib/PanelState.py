@@ -45,6 +45,8 @@ class PanelState:
             setattr(self, name, Announcement())
         self.message = Announcement()
         """Called with (sentence, level): level is 'error', 'warning' or '' to clear."""
+        self.mapPicked = Announcement()
+        """Called with the node of a map that a person chose where a series was asked for."""
 
     def say(self, sentence: str, level: str = "warning") -> None:
         """Show one sentence at the top of the panel; an empty one clears it."""

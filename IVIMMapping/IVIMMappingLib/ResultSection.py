@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ivimcore import PARAMETERS, InputError
+from ivimcore import InputError
 
 from .ActiveRun import activeMap, activeRun
 from .ExportMenu import ExportMenu
 from .HidingControls import HidingControls
 from .MapDescription import describeMap
-from .MapDisplay import setAutomaticWindow
+from .MapDisplay import PARAMETER_ATTRIBUTE, setAutomaticWindow
+from .MapFollower import MapFollower
 from .MapHiding import shownNode
 from .PanelLabels import showText
 from .PanelState import PanelState
-from .ProbeValues import statusSentence, valuesAt
 from .ResultLayout import (
     MAPS,
     ResultLayout,
@@ -31,10 +29,11 @@ from .ResultLayout import (
 )
 from .RunChoices import restoreChoices, sentenceOfRun
 from .RunEditing import RunEditing
-from .Runs import Run, runsOf
+from .Runs import Run, runOfMap, runsOf
 from .SeriesReader import readSeries
-from .StatisticsView import showRegionNumbers, showStatistics, valueText
+from .StatisticsView import showRegionNumbers, showStatistics
 from .TableText import copyText, narrow, tableText
+from .VoxelText import voxelText
 
 WINDOW_ATTRIBUTE = "IVIM.Window"
 
@@ -51,6 +50,7 @@ class ResultSection:
         self._restored = ""
         self._hiding = HidingControls(ui, state, self._showMap)
         self._editing = RunEditing(ui, state, lambda: self.run, self.layout.back)
+        self._follower = MapFollower(ui.mapComboBox, self._onMapInView)
         for box in (ui.runComboBox, ui.mapComboBox, ui.windowComboBox, ui.thresholdComboBox):
             narrow(box)
         ui.windowComboBox.addItem(_("parameter table (equal in all patients)"), False)
@@ -66,10 +66,12 @@ class ResultSection:
         state.runsChanged.connect(self._onRunsChanged)
         state.cursorMoved.connect(self._showVoxel)
         state.mapChanged.connect(self._onMapChanged)
+        state.mapPicked.connect(self.pick)
 
     def refresh(self) -> None:
         """Take the runs of the scene, without touching the views: a loaded scene brings its own."""
         self.layout.forget()
+        self._follower.forget()
         self._restored = ""
         self._updating = True
         parameters = self.state.parameters
@@ -83,12 +85,15 @@ class ResultSection:
         if self.state.parameters is not None:
             self.runs = runsOf(slicer.mrmlScene)
             self._fill()
+        self._follower.start()
 
     def exit(self) -> None:
-        """Nothing to disconnect."""
+        """What other modules put into the views is looked at when this one is shown again."""
+        self._follower.stop()
 
     def close(self) -> None:
-        """Let a button forget that it was pressed once."""
+        """Let the views go, and a button forget that it was pressed once."""
+        self._follower.stop()
         self._editing.reset()
 
     @property
@@ -164,22 +169,8 @@ class ResultSection:
         showText(self.ui.runNotesLabel, "\n".join(part for part in (self._restored, text) if part))
 
     def _showVoxel(self) -> None:
-        if self.state.parameters is None:
-            return
-        run, cursor = self.run, self.state.cursor
-        if run is None or cursor is None:
-            showText(self.ui.voxelLabel, "")
-            return
-        values = valuesAt(run, cursor)
-        keys = [key for key in (*PARAMETERS, self.state.parameters.activeMap) if key in values]
-        known = [
-            valueText(*values[key], describeMap(key)) for key in dict.fromkeys(keys) if math.isfinite(values[key][0])
-        ]
-        sentence = statusSentence(run, cursor)
-        text = "; ".join(known)
-        if not known or any(not math.isfinite(values[key][0]) for key in keys):
-            text = f"{text}. {sentence}" if text else sentence
-        showText(self.ui.voxelLabel, text)
+        if self.state.parameters is not None:
+            showText(self.ui.voxelLabel, voxelText(self.run, self.state.cursor, self.state.parameters.activeMap))
 
     # --- showing -----------------------------------------------------------------------------------------------
 
@@ -235,6 +226,34 @@ class ResultSection:
         self._editing.reset()
         self._fillRun(run)
         self._showMap()
+
+    def pick(self, node, isInView: bool = False) -> None:
+        """Bring back everything of a map that a person chose elsewhere: its run, options, curve and table.
+
+        `isInView`: a view shows it already, so that the views are left as they are.
+        """
+        run = runOfMap(node)
+        if run is None or self.state.parameters is None:
+            return
+        key, parameters, series = node.GetAttribute(PARAMETER_ATTRIBUTE), self.state.parameters, self.state.series
+        isOther = self.run is None or run.key != self.run.key
+        self.runs = runsOf(slicer.mrmlScene)
+        parameters.activeRun = run.key
+        if key in run.maps:
+            parameters.activeMap = key
+        self._restored = restoreChoices(self.state, run) if isOther else self._restored
+        self._editing.reset()
+        self._fill()
+        if isInView and self.state.series is series:
+            self.state.mapChanged()
+        else:
+            self._showMap()
+
+    def _onMapInView(self, node) -> None:
+        run, comparing = self.run, self.state.parameters is None or self.state.parameters.compareMode != "none"
+        isShown = run is not None and run.maps.get(activeMap(self.state, run)) == node
+        if not (comparing or isShown):
+            self.pick(node, isInView=True)
 
     def _onMap(self, index):
         if self._updating or index < 0:

@@ -161,7 +161,7 @@ class RunHandle:
         self.secondsLeft = None
         self._say("Loading the maps")
         for fraction, said in loadRuns(self.plan, self._folder, self._added):
-            self.fraction = _FITTED + (1 - _FITTED) * fraction
+            self._advance(_FITTED + (1 - _FITTED) * fraction)
             self.notes += said
             self.log += said
             yield
@@ -200,7 +200,7 @@ class RunHandle:
         """Take what the process says."""
         kind = event["event"]
         if kind == "progress":
-            self.fraction = _SENT + (_FITTED - _SENT) * float(event.get("fraction") or 0.0)
+            self._advance(_SENT + (_FITTED - _SENT) * float(event.get("fraction") or 0.0))
             self.secondsLeft = event.get("seconds_left")
         elif kind == "status":
             self._say(str(event.get("text", "")))
@@ -209,6 +209,10 @@ class RunHandle:
             self.log.append(str(event.get("text", "")))
         elif kind == "log":
             self.log.append(str(event.get("text", "")))
+
+    def _advance(self, fraction: float) -> None:
+        # Never back: a piece that waits for its thread reports the beginning of its step, however far others are.
+        self.fraction = max(self.fraction, fraction)
 
     def _say(self, text: str) -> None:
         self.statusText = text

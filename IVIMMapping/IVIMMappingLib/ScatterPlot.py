@@ -18,7 +18,7 @@ class ScatterPlot:
         self.widget = slicer.qMRMLPlotWidget()
         self.widget.setMinimumHeight(_HEIGHT)
         self.widget.setMRMLScene(slicer.mrmlScene)
-        frame.layout().addWidget(self.widget)
+        frame.layout().insertWidget(0, self.widget)  # above the button that saves it
         self.widget.plotController().setVisible(False)  # its menus would offer every other plot of the scene
         self.chartNode = None
         self._nodes: list = []

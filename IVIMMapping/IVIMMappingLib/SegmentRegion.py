@@ -54,6 +54,28 @@ def segmentMasks(
     return {name: mask for name, mask in masks.items() if name not in empty}, tuple(notes)
 
 
+def segmentIdsOf(node: slicer.vtkMRMLNode | None, names: Sequence[str]) -> list[str]:
+    """Return the identifiers of the segments of these names, none for no names.
+
+    Raises InputError for a name that no segment has, and for a region that is no segmentation.
+    """
+    if isinstance(names, str):
+        names = (names,)
+    if not len(names):
+        return []
+    if node is None or not node.IsA("vtkMRMLSegmentationNode"):
+        raise InputError("Segments can only be chosen of a segmentation; give one as segmentationNode.")
+    segmentation = node.GetSegmentation()
+    every = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    titles = {identifier: segmentation.GetSegment(identifier).GetName() for identifier in every}
+    unknown = [name for name in names if name not in titles.values()]
+    if unknown:
+        raise InputError(
+            f"'{node.GetName()}' has no segment '{unknown[0]}'; it has {', '.join(titles.values()) or 'none'}."
+        )
+    return [identifier for identifier in every if titles[identifier] in names]
+
+
 def _masksOnSeries(series: SeriesInScene, node: slicer.vtkMRMLSegmentationNode) -> dict[str, np.ndarray]:
     reference = series.displayNode()
     if reference is not None:

@@ -8,14 +8,16 @@ from slicer.i18n import tr as _
 
 from ivimcore.errors import ChoiceNeeded, InputError
 
+from .DwiSequence import browseSequence
 from .FileChoice import askChoice, askText, chooseFolder, openFile
 from .MapDisplay import PARAMETER_ATTRIBUTE
 from .PanelLabels import showText
 from .PanelState import PanelState
 from .PhantomSample import createPhantomSeries, createSecondDate
-from .Runs import runsOf
+from .Runs import runOfMap, runsOf
 from .SeriesImport import combineVolumes, importSeries
 from .SeriesReader import findSeriesNode, readSeries
+from .SeriesSources import WHAT_TO_DO
 
 _FILES = "Series (*.nii *.nii.gz *.nrrd *.nhdr);;All files (*)"
 
@@ -38,7 +40,8 @@ class SeriesSection:
         ):
             action = self._menu.addAction(text)
             action.setToolTip(tip)
-            assert action.connect("triggered(bool)", handler) is not False
+            connected = action.connect("triggered(bool)", handler)
+            assert connected is not False
         self._menu.setToolTipsVisible(True)
         ui.importButton.setMenu(self._menu)
         ui.importButton.setPopupMode(qt.QToolButton.InstantPopup)
@@ -121,6 +124,9 @@ class SeriesSection:
         if before is not None and node is not None and findSeriesNode(node) is before.node and byPerson:
             self._select(before.node)
             return
+        if byPerson and runOfMap(node) is not None:
+            self._openMap(node)
+            return
         if node is not None and node.GetAttribute(PARAMETER_ATTRIBUTE) and before is not None:
             self._refuse(node)
             self._select(before.node)
@@ -140,8 +146,20 @@ class SeriesSection:
         state.say(fault, "error" if fault else "")
         self._describe(fault, notes)
         if state.series is not None and byPerson:
+            if state.series.displayNode() is None and state.series.node.IsA("vtkMRMLSequenceNode"):
+                browseSequence(slicer.app.applicationLogic(), state.series.node)  # else nobody could see its images
             self._showInViews()
         state.seriesChanged()
+
+    def _openMap(self, node) -> None:
+        """A map is no series, but whoever chooses it wants to see it with everything that belongs to it."""
+        series = self.state.series
+        self._select(series.node if series is not None else None)
+        self.state.mapPicked(node)
+        self.state.say(
+            _("'{name}' is a map, no series: it is shown with its run in step 4.").format(name=node.GetName()),
+            "information",
+        )
 
     def _refuse(self, node) -> None:
         try:
@@ -161,6 +179,8 @@ class SeriesSection:
     def _describe(self, fault: str, notes: tuple[str, ...]) -> None:
         series = self.state.series
         notes = tuple(dict.fromkeys((*series.notes, *notes))) if series is not None else ()
+        # The table says that nobody knows them, and what to do.
+        notes = tuple(note for note in notes if not note.endswith(f"are not known; {WHAT_TO_DO}."))
         showText(self.ui.seriesNotesLabel, "\n".join(notes))
         if series is not None:
             fault = _("{count} images of {grid}.").format(

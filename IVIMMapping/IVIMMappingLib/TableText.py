@@ -68,7 +68,8 @@ def fitTable(table) -> None:
             _fitHeight(table)
 
         # The bar appears whenever the panel becomes narrower than the columns, long after the table was filled.
-        assert table.horizontalScrollBar().connect("rangeChanged(int,int)", onRange) is not False
+        connected = table.horizontalScrollBar().connect("rangeChanged(int,int)", onRange)
+        assert connected is not False
     _fitHeight(table)
 
 

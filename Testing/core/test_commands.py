@@ -94,7 +94,7 @@ def test_the_shell_line_gives_the_maps_of_the_job(folder, direct, tmp_path, case
     out = tmp_path / "out of 'it'"
     line = shell_line(jobs(folder, out)[case], PROGRAM, windows=False)
     assert "\n" not in line
-    done = subprocess.run(["/bin/sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["/bin/sh", "-c", line], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     same_maps(out, direct[case])
     assert any(out.rglob("roi_statistics.csv"))
@@ -104,7 +104,9 @@ def test_the_shell_line_gives_the_maps_of_the_job(folder, direct, tmp_path, case
 def test_the_python_lines_give_the_maps_of_the_job(folder, direct, tmp_path, case):
     out = tmp_path / "out of 'it'"
     script = python_lines(jobs(folder, out)[case]) + "print('keys', sorted(maps))\n"
-    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     same_maps(out, direct[case])
     assert "'adc'" in done.stdout if case == "everything" else "'D_sd'" in done.stdout
@@ -175,7 +177,7 @@ class _Process:
     """Stands for the logic of the module: keeps what it is called with, as its signature is."""
 
     def process(self, dwiNode, estimator="posterior", segmentationNode=None, bvalues=None, wait=True, *,  # noqa: N803
-                options=None, mask="auto", exclude=(), average="none", name=None):  # fmt: skip
+                options=None, mask="auto", exclude=(), average="none", name=None, segments=()):  # fmt: skip
         given = {key: value for key, value in locals().items() if key != "self"}
         self.given = given
         return given
@@ -205,6 +207,9 @@ def test_the_lines_for_the_console_call_the_logic_with_the_choices_of_the_job(tm
     job = jobs(tmp_path, tmp_path)["everything"]
     given = run_in_console(slicer_lines(job, "it's \"5\"", "regions"))
     assert given["dwiNode"] == "node it's \"5\"" and given["segmentationNode"] == "node regions"
+    assert given["segments"] == ()
+    given = run_in_console(slicer_lines(job, "it's \"5\"", "regions", ("liver", "it's")))
+    assert given["segments"] == ["liver", "it's"]
     assert given["estimator"] == ("nlls", "segmented", "adc") and given["bvalues"] == list(job.bvalues)
     assert given["options"] == {request.name: request.options for request in job.estimators}
     assert given["exclude"] == (1, 3, 5, 12)  # those of bmin and bmax too

@@ -174,8 +174,9 @@ def test_folders_without_dicom_are_refused(tmp_path):
     refused(lambda: read_dicom(tmp_path / "absent"), "does not exist")
 
 
-def test_absent_dcm2niix_is_refused_with_the_pip_command(tmp_path, monkeypatch):
+def test_without_dcm2niix_and_pydicom_the_pip_command_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "dcm2niix", None)
+    monkeypatch.setattr(dicom.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(dicom.shutil, "which", lambda name: None)
     refused(lambda: read_dicom(tmp_path), "pip install dcm2niix")
 

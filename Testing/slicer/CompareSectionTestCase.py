@@ -1,8 +1,11 @@
 """Two runs against each other: side by side, blinking, difference, scatter."""
 
+from unittest import mock
+
 import numpy as np
 import slicer
 from IVIMTestSample import SampleTest
+from IVIMTestScene import IN_DESKTOP, renderWindow
 
 
 class CompareSectionTest(SampleTest):
@@ -72,8 +75,21 @@ class CompareSectionTest(SampleTest):
         chart = self.panel.compare.plot.chartNode
         self.assertIn("10^-3 mm²/s", chart.GetXAxisTitle(), "the font of VTK has no superscript minus")
         self.assertIn("segmented", chart.GetXAxisTitle() + chart.GetYAxisTitle())
+        if renderWindow() is not None or IN_DESKTOP:
+            self.saveScatter("plot.svg")
+            svg = (self.folder / "plot.svg").read_text(encoding="utf-8")
+            self.assertGreaterEqual(svg.count("<use"), self.panel.compare.plot.points(), "every point is a mark")
+            self.saveScatter("plot.png")
+            self.assertEqual((self.folder / "plot.png").read_bytes()[:4], b"\x89PNG")
+        self.saveScatter("plot.gif")
+        self.assertIn("choose one of them", self.ui.messageLabel.text)
         self.compare("none")
         self.assertTrue(self.ui.scatterFrame.isHidden())
+
+    def saveScatter(self, name):
+        with mock.patch("IVIMMappingLib.CompareSection.saveFile", lambda *_: str(self.folder / name)):
+            self.ui.saveScatterButton.click()
+        self.process()
 
     def test_the_difference_is_a_map_and_goes_away_again(self):
         self.openPair()

@@ -9,6 +9,8 @@ from IVIMTestSample import SampleTest
 
 from ivimcore import available
 from ivimcore.jobs.job import Job
+from IVIMMappingLib.Runs import runsOf
+from IVIMMappingLib.StatisticsTable import rowsOfTable
 
 LOWER, UPPER, FIXED = 2, 3, 4
 
@@ -237,6 +239,28 @@ class EstimatorSectionTest(SampleTest):
         self.assertIn("segmented", json.dumps(self.ui.commandText.toPlainText()), "the text follows the choices")
         self.tickOnly()
         self.assertIn("Tick at least one estimator", self.ui.commandText.toPlainText())
+
+    def test_the_lines_for_the_console_fit_the_region_of_the_panel(self):
+        self.openSample()
+        self.tickOnly("adc")
+        self.choose(self.ui.regionKindComboBox, "segments")
+        self.ui.segmentList.item(0).setCheckState(self.qt.Qt.Unchecked)
+        self.process(0.3)
+        wanted = self.state.region()
+        self.assertNotIn("liver", wanted.masks)
+        self.ui.commandButton.click()
+        self.choose(self.ui.commandComboBox, "slicer")
+        exec(compile(self.ui.commandText.toPlainText(), "panel", "exec"), {"slicer": slicer})
+        run = runsOf(self.scene)[0]
+        regions = {row["region"] for row in rowsOfTable(run.statistics)}
+        self.assertEqual(regions, set(wanted.masks))
+        fitted = slicer.util.arrayFromVolume(run.maps["D" if "D" in run.maps else "ADC"]).transpose(2, 1, 0)
+        self.assertFalse((np.isfinite(fitted) & ~wanted.mask).any())
+        curve = self.scene.AddNewNodeByClass("vtkMRMLMarkupsClosedCurveNode", "outline")
+        self.choose(self.ui.regionKindComboBox, "curve")
+        self.ui.regionNodeSelector.setCurrentNode(curve)
+        self.process(0.3)
+        self.assertIn("segmentationNode=slicer.util.getNode('outline')", self.ui.commandText.toPlainText())
 
     def test_nothing_in_the_tables_is_without_unit(self):
         self.openSample()

@@ -88,6 +88,8 @@ class Screenshots(PanelTest):
             (qt.QPalette.ToolTipText, "#ffffff"), (qt.QPalette.PlaceholderText, "#9a9a9a"),
         ):
             palette.setColor(role, qt.QColor(color))
+        for role in (qt.QPalette.WindowText, qt.QPalette.Text, qt.QPalette.ButtonText):
+            palette.setColor(qt.QPalette.Disabled, role, qt.QColor("#7f7f7f"))
         self.addCleanup(slicer.app.setPalette, slicer.app.palette())
         slicer.app.setPalette(palette)
         self.process(0.3)

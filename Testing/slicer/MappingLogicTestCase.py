@@ -13,6 +13,7 @@ from IVIMTestRuns import ProcessTest
 from ivimcore.errors import Cancelled
 from ivimcore.estimators import create
 from IVIMMappingLib import RunHandle as RunHandleModule
+from IVIMMappingLib import RunLoading
 from IVIMMappingLib.Runs import runsOf
 from IVIMMappingLib.SelfTest import runSelfTest
 
@@ -89,6 +90,7 @@ class MappingLogicTestCase(ProcessTest):
 
     # --- while it runs -------------------------------------------------------------------------------------------
 
+    @mock.patch.object(RunLoading, "_BREATH", 0.0)  # as on a slow computer: every thread takes several pieces
     def test_handle_tells_how_far_it_is(self):
         handle = self.logic.process(self.sequence, "nlls", self.segmentation, wait=False)
         self.assertEqual(handle.state, "running")

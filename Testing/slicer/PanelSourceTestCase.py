@@ -43,6 +43,9 @@ def complaints(tree, qt=None):
             if (isinstance(node.func, ast.Attribute) and node.func.attr.endswith("Event")
                     and isinstance(node.func.value, ast.Call) and chain(node.func.value.func) == ["super"]):
                 yield node.lineno, "super() has no event handlers in PythonQt; call those of the class by its name"
+        elif isinstance(node, ast.Assert):
+            if any(isinstance(part, ast.Attribute) and part.attr == "connect" for part in ast.walk(node)):
+                yield node.lineno, "a connection inside an assert is not made by python -O"
         elif isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
             if any(name.split(".")[0] in ("PySide6", "PySide2", "PyQt5", "PyQt6") for name in modules):
@@ -64,7 +67,7 @@ class PanelSourceTestCase(unittest.TestCase):
         for source in (
             "isinstance(a, qt.QWidget)", "isinstance(a, (str, ctk.ctkSliderWidget))", "_(f'a {b}')", "_(name)",
             "qt.QTimer.singleShot(msec=3)", "slicer.qMRMLWidget(parent=a)", "super().resizeEvent(e)",
-            "from PySide6 import QtCore",
+            "from PySide6 import QtCore", "assert button.connect('clicked()', f) is not False",
         ):
             with self.subTest(source):
                 self.assertEqual(len(list(complaints(ast.parse(source)))), 1)

@@ -18,6 +18,12 @@ INTERACTIVE = {
 }
 STEPS = ("seriesButton", "curveButton", "regionButton", "estimatorButton", "resultButton")
 WIDTH = 420
+WORDS = (
+    "averageComboBox", "regionKindComboBox", "organComboBox", "windowComboBox", "thresholdComboBox",
+    "compareModeComboBox", "commandComboBox",
+)
+"""Boxes whose entries are ours, not names of nodes that may have any length."""
+ARROW = 32  # pixels of a box that no text has
 
 
 def widgetsOfFile():
@@ -70,6 +76,11 @@ class PanelWidgetsTest(SampleTest):
                 checked += 1
                 if widget.sizeHint.width() > widget.width or widget.sizeHint.height() > widget.height:
                     cut.append(name)
+        for name in WORDS:
+            box = getattr(self.ui, name)
+            room = box.width - ARROW
+            texts = [box.itemText(index) for index in range(box.count)]
+            cut += [text for text in texts if box.fontMetrics().horizontalAdvance(text) > room and box.isVisible()]
         self.assertEqual(cut, [])
         self.assertGreater(checked, 40)
 

@@ -191,6 +191,64 @@ class ResultSectionTest(SampleTest):
         self.choose(self.ui.mapComboBox, "D")
         self.assertEqual(list(self.state.parameters.excludedImages), [7], "a map alone overwrites no edit")
 
+    def test_a_map_that_is_chosen_as_series_opens_its_run(self):
+        self.openResults("nlls", "segmented")
+        shown = self.panel.results.run.key
+        other = next(run for run in runsOf(self.scene) if run.key != shown)
+        self.ui.seriesSelector.setCurrentNode(other.maps["f"])
+        self.process()
+        self.assertEqual(self.panel.results.run.key, other.key)
+        self.assertIn("f [%]", self.ui.mapComboBox.currentText)
+        self.assertEqual(self.shown(), other.maps["f"])
+        self.assertIn("is a map, no series", self.ui.messageLabel.text)
+        self.assertIs(self.state.series.node, self.sequence, "the series stays")
+        self.assertIs(self.ui.seriesSelector.currentNode(), self.sequence)
+
+    def test_a_map_that_slicers_own_tools_put_into_a_view_opens_its_run(self):
+        self.openResults("nlls", "segmented")
+        self.ui.returnLayoutButton.click()
+        shown = self.panel.results.run.key
+        other = next(run for run in runsOf(self.scene) if run.key != shown)
+        self.state.parameters.excludedImages = [8]
+        self.state.signalChanged()
+        green = self.composite("Green")
+        green.SetForegroundVolumeID(other.maps["f"].GetID())  # as the controller of the view does
+        self.process(0.05)
+        self.assertEqual(self.panel.results.run.key, other.key)
+        self.assertIn("f [%]", self.ui.mapComboBox.currentText)
+        self.assertEqual(list(self.state.parameters.excludedImages), [], "its choices are back")
+        self.assertEqual(self.shown("Green"), other.maps["f"])
+        self.assertNotEqual(self.shown("Red"), other.maps["f"], "the other views are left alone")
+        slicer.util.selectModule("Data")
+        green.SetForegroundVolumeID(runsOf(self.scene)[0].maps["D"].GetID())
+        self.process(0.05)
+        self.assertEqual(self.state.parameters.activeMap, "f", "nobody looks while another module is shown")
+        slicer.util.selectModule("IVIMMapping")
+        self.process(0.05)
+        self.assertEqual(self.panel.results.run.key, runsOf(self.scene)[0].key)
+        self.assertEqual(self.state.parameters.activeMap, "D")
+
+    def test_what_the_panel_and_a_loaded_scene_show_is_no_choice_of_a_person(self):
+        self.openResults("nlls", "segmented")
+        self.choose(self.ui.mapComboBox, "f")
+        self.composite("Green").SetForegroundVolumeID(self.panel.results.run.maps["D"].GetID())
+        self.process(0.05)
+        self.assertEqual(self.state.parameters.activeMap, "D")
+        self.choose(self.ui.mapComboBox, "f")
+        self.process(0.05)
+        self.assertEqual(self.state.parameters.activeMap, "f")
+        self.choose(self.ui.compareModeComboBox, "blink")
+        self.process(1.2)
+        key = self.panel.results.run.key
+        self.choose(self.ui.compareModeComboBox, "none")
+        self.process(0.05)
+        self.assertEqual((self.panel.results.run.key, self.state.parameters.activeMap), (key, "f"))
+        self.export("scene", self.folder / "all.mrb")
+        self.scene.Clear(0)
+        slicer.util.loadScene(str(self.folder / "all.mrb"))
+        self.process(0.1)
+        self.assertEqual((self.panel.results.run.key, self.state.parameters.activeMap), (key, "f"))
+
     def test_a_run_is_renamed_in_place_and_removed_after_a_second_click(self):
         self.openResults("nlls", "segmented")
         self.assertEqual(self.ui.runComboBox.count, 2)

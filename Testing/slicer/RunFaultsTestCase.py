@@ -105,6 +105,8 @@ class RunFaultsTestCase(ProcessTest):
             ({"average": "median"}, "Unknown averaging"),
             ({"mask": "head"}, "Unknown mask"),
             ({"segmentationNode": self.proxy}, "is no region"),
+            ({"segmentationNode": self.segmentation, "segments": ["heart"]}, "no segment 'heart'; it has liver"),
+            ({"segments": ["liver"]}, "only be chosen of a segmentation"),
         )
         for choices, sentence in refusals:
             with self.subTest(sentence), self.assertRaisesRegex(InputError, sentence):

@@ -1,6 +1,8 @@
 """Step 1 by clicks: every kind of input, refusals, sample data, removal."""
 
+import sys
 import unittest.mock
+from pathlib import Path
 
 import numpy as np
 import slicer
@@ -94,6 +96,28 @@ class SeriesSectionTestCase(PanelTest):
             self.importAction(0).trigger()
         np.testing.assert_array_equal(self.panel.state.bvalues(), B)
         self.assertEqual(self.panel.state.obstacle(), "")
+
+    def test_a_folder_of_dicom_is_imported_with_what_slicer_ships(self):
+        try:
+            import pydicom  # noqa: F401
+        except ImportError:
+            self.skipTest("pydicom, which comes with Slicer, is not installed")
+        sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+        self.addCleanup(sys.path.remove, sys.path[0])
+        from dicomseries import B as BVALUES
+        from dicomseries import write_dicom
+
+        write_dicom(self.folder / "dicom", "oblique")
+        self.openModule()
+        with (
+            unittest.mock.patch("ivimcore.data.dicom._without_program", lambda: True),
+            unittest.mock.patch("IVIMMappingLib.SeriesSection.chooseFolder", lambda *_: str(self.folder / "dicom")),
+        ):
+            self.importAction(1).trigger()
+        self.process()
+        self.assertEqual(list(self.panel.state.bvalues()), list(BVALUES), self.ui.messageLabel.text)
+        self.assertIn("DICOM headers", self.ui.bvalueSourceLabel.text)
+        self.assertEqual(self.panel.state.series.name, "DWI", "not the patient's name")
 
     def test_a_file_that_is_no_series_gives_a_sentence_and_changes_nothing(self):
         sequence, _volume, _regions = openWithPhantom(self)

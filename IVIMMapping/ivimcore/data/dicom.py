@@ -1,5 +1,7 @@
 """DICOM series of any vendor, through the dcm2niix program: classic and enhanced, one folder or single files.
 
+Where that program is missing, as in 3D Slicer, `dicom_direct` puts the images together from the standard headers.
+
 dcm2niix knows the private tags and the orientation rules of the vendors. It runs as a separate process that writes
 into a temporary folder, which is removed before the series is returned. Which of its images make up the series is
 decided in `dicom_choice`.
@@ -7,6 +9,7 @@ decided in `dicom_choice`.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -21,6 +24,7 @@ import numpy as np
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from .dicom_choice import Converted, choose, join_sentences, role_of
+from .dicom_direct import convert_directly
 from .dicom_tags import bvalues_of_tags, sequence_bvalue
 from .geometry_io import geometry_of, read_information
 from .nifti import given_bvalues, read_bval, read_bvec
@@ -31,7 +35,7 @@ HOW_TO_INSTALL = (
     "Reading DICOM needs the program dcm2niix, which is not installed; install it with 'pip install dcm2niix' "
     "(in 3D Slicer: slicer.util.pip_install('dcm2niix'))."
 )
-SOURCE = "DICOM headers, read by dcm2niix"
+DIRECT = "The program dcm2niix is not installed: the images were put together from the standard DICOM headers."
 
 
 def read_dicom(
@@ -52,13 +56,32 @@ def read_dicom(
         folder = _gather(inputs, Path(temporary) / "in")
         output = Path(temporary) / "out"
         output.mkdir()
-        incomplete = _convert(folder, output)
+        direct = _without_program()
+        incomplete = convert_directly(folder, output) if direct else _convert(folder, output)
+        if direct and not any(output.glob("*.nii")):
+            raise _no_dicom(folder)
         images = _inventory(output, folder)
         user_gives_b = bval is not None or bvalues is not None
         chosen, decisions = choose(images, series, user_gives_b)
+        if direct:
+            decisions.append(DIRECT)
         if incomplete:
-            decisions.append("Part of the folder could not be converted by dcm2niix and is not among the images.")
+            decisions.append(
+                f"Part of the folder could not be {'read' if direct else 'converted by dcm2niix'} and is not among the "
+                "images."
+            )
         return _load(chosen, images, decisions, bval, bvalues)
+
+
+def _without_program() -> bool:
+    """Tell whether the headers have to be read directly; refuse if neither dcm2niix nor pydicom is there."""
+    try:
+        dcm2niix_program()
+    except InputError:
+        if importlib.util.find_spec("pydicom") is None:
+            raise
+        return True
+    return False
 
 
 def dcm2niix_program() -> str:
@@ -113,14 +136,18 @@ def _convert(folder: Path, output: Path) -> bool:
     if any(output.glob("*.nii")):
         return done.returncode != 0
     if "Unable to find any DICOM" in text:
-        others = sum(1 for path in folder.rglob("*") if path.name.endswith((".nii", ".nii.gz", ".nrrd", ".nhdr")))
-        advice = f"it has {others} NIfTI or NRRD files, give one of them" if others else "give the folder of the series"
-        raise InputError(f"{_shown(folder)} contains no DICOM images; {advice}.")
+        raise _no_dicom(folder)
     if "missing images" in text or "Interslice distance varies" in text:
         raise InputError(
             "Slices of the DICOM series are missing (the images do not fill whole volumes); export the series again."
         )
     raise InputError(f"dcm2niix could not convert the DICOM images of {_shown(folder)}; export the series again.")
+
+
+def _no_dicom(folder: Path) -> InputError:
+    others = sum(1 for path in folder.rglob("*") if path.name.endswith((".nii", ".nii.gz", ".nrrd", ".nhdr")))
+    advice = f"it has {others} NIfTI or NRRD files, give one of them" if others else "give the folder of the series"
+    return InputError(f"{_shown(folder)} contains no DICOM images; {advice}.")
 
 
 def _shown(folder: Path) -> str:
@@ -148,8 +175,9 @@ def _inventory(output: Path, folder: Path) -> list[Converted]:
         found.append(Converted(
             path=path, number=_series_number(path, sidecar),
             description=_printable(sidecar.get("SeriesDescription") or sidecar.get("ProtocolName")),
-            geometry=geometry_of(reader), count=count, bvalues=bvalues, source=SOURCE, role=role_of(path, sidecar),
-            patient=identity, study=str(sidecar.get("StudyInstanceUID", "")), uid=str(sidecar.get("SeriesInstanceUID")),
+            geometry=geometry_of(reader), count=count, bvalues=bvalues, source=_source(sidecar),
+            role=role_of(path, sidecar), patient=identity, study=str(sidecar.get("StudyInstanceUID", "")),
+            uid=str(sidecar.get("SeriesInstanceUID")),
             echo_time=_number(sidecar.get("EchoTime")), phase=str(sidecar.get("PhaseEncodingDirection", "")),
         ))
         if bvalues is None and found[-1].role in ("dwi", "trace"):
@@ -192,7 +220,7 @@ def _load(
     if given is not None:
         values, source = given
         if all(image.bvalues is not None for image in chosen):
-            decisions.append(f"The b-values given by the user are used instead of those of the {SOURCE}.")
+            decisions.append(f"The b-values given by the user are used instead of those of the {_sources(chosen)[0]}.")
     else:
         values = np.concatenate([image.bvalues for image in chosen])
         source = "; ".join(_sources(chosen))
@@ -209,6 +237,10 @@ def _sources(chosen: list[Converted]) -> list[str]:
     return [
         f"{name} (series {', '.join(str(image.number) for image in chosen if image.source == name)})" for name in names
     ]
+
+
+def _source(sidecar: dict[str, Any]) -> str:
+    return f"DICOM headers, read by {sidecar.get('ConversionSoftware') or 'dcm2niix'}"
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -78,12 +78,14 @@ def python_lines(job: Job) -> str:
     ])
 
 
-def slicer_lines(job: Job, node_name: str, segmentation_name: str | None = None) -> str:
+def slicer_lines(
+    job: Job, node_name: str, region_name: str | None = None, segments: Sequence[str] = ()
+) -> str:
     """Write the lines for the Python console of 3D Slicer that do what the job does with nodes of the scene.
 
-    Arguments: `node_name` of the series; `segmentation_name` of the segmentation that is the region, or None. The files
-    of the job are not named: console and panel work on the scene. Other b-values than those of the node are written
-    where the job has them.
+    Arguments: `node_name` of the series; `region_name` of the segmentation, closed curve or label volume that is the
+    region, or None; `segments` names of those that are fitted, none for all. The files of the job are not named:
+    console and panel work on the scene. Other b-values than those of the node are written where the job has them.
     Raises InputError where the job limits b (`bmin`, `bmax`) without naming the b-values.
     """
     several = len(job.estimators) != 1
@@ -93,10 +95,11 @@ def slicer_lines(job: Job, node_name: str, segmentation_name: str | None = None)
     arguments = [
         "dwiNode",
         f"estimator={_python(names if several else names[0])}",
-        *([f"segmentationNode={_node(segmentation_name)}"] if segmentation_name is not None else []),
+        *([f"segmentationNode={_node(region_name)}"] if region_name is not None else []),
+        *([f"segments={_python(list(segments))}"] if region_name is not None and len(segments) else []),
         *([f"bvalues={_python(list(job.bvalues))}"] if job.bvalues else []),
         *([f"options={_python(options if several else options[names[0]])}"] if options else []),
-        *([f"mask={job.mask!r}"] if job.mask == "none" and segmentation_name is None else []),
+        *([f"mask={job.mask!r}"] if job.mask == "none" and region_name is None else []),
         *([f"exclude={_python(exclude)}"] if exclude else []),
         *([f"average={job.average!r}"] if _if_other(job, "average") is not None else []),
         *([f"name={job.name!r}"] if _if_other(job, "name") is not None else []),
