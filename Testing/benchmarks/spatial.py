@@ -85,7 +85,7 @@ def regions_of(data: Path, rois, geometry) -> dict[str, np.ndarray]:
 
 def real(data: Path, out: Path | None) -> None:
     """Print region medians and residuals of real series beside least squares, and draw the maps."""
-    print("\nReal series: median D [10⁻³ mm²/s] and rmse of the network beside nlls; exact: rmse if the curve were known")
+    print("\nReal series: median D [10⁻³ mm²/s] and rmse of the network and nlls; exact: the curve known")
     print("series                region            voxels   D nlls    D  differs [%]   rmse / nlls   exact / nlls")
     for name, (file, options, rois) in SERIES.items():
         if not (data / file).is_file():
