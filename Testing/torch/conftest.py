@@ -46,7 +46,7 @@ def small_models(tmp_path_factory):
                     noise={"snr": [100, 100]}), folder)  # fmt: skip
     short = {"steps": 60, "batch": 4, "rate": 3e-3, "warmup": 5, "every": 60}
     maps = {"kind": ["patch_uni", "mask_uni"], "size": 15}
-    train(recipe_of("natten_7_brain16", short, id="small_natten", distribution=maps,
+    train(recipe_of("natten_7_brain16", short, ("start",), id="small_natten", distribution=maps,
                     architecture={"kind": "natten", "options": {"windows": [3, 5], "width": 16}}), folder)  # fmt: skip
     train(recipe_of("unet_brain16", short, id="small_unet", distribution={**maps, "size": 16, "kind": "mask_uni"},
                     architecture={"kind": "unet", "options": {"channels": 8}}), folder)  # fmt: skip

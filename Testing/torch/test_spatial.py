@@ -33,7 +33,10 @@ SMALL = {"hidden": 24, "layers": 3, "components": 2, "token": 16, "context": 24,
 def network_of(kind):
     torch.manual_seed(3)
     content = {"architecture": {"kind": kind, "options": KINDS[kind]}, "acquisition": {"bvalues": B}, "bounds": RANGES}
-    return build(content).eval().requires_grad_(False)
+    network = build(content).eval().requires_grad_(False)
+    if hasattr(network, "correction"):  # nothing before training
+        network.correction.last.weight.normal_(std=0.5)
+    return network
 
 
 def maps_of(shape, seed=1, holes=0.2):
@@ -268,6 +271,24 @@ def test_a_trained_network_uses_its_neighbours(models, maps):
     single, many = (create(name).fit(signal, even.acquisition) for name in ("small_any", "small_spatial"))
     error = lambda fit: np.std(fit.maps["D"] - even.truth["D"])  # noqa: E731
     assert error(many) < 0.8 * error(single)
+
+
+def test_a_network_starts_from_the_voxel_network_that_its_recipe_names(models):
+    from conftest_models import recipe_of
+
+    from ivimcore.networks.build import load
+    from ivimcore.networks.cards import ModelCard
+    from ivimcore.networks.tasks import make_task
+
+    options = {"windows": [5, 5], "width": 16}
+    about = {"architecture": {"kind": "natten", "options": options}, "start": "small_natten"}
+    network = make_task(recipe_of("natten_17_brain16", **about), 5).network
+    known = load(ModelCard.read(models / "small_natten"))[0].state_dict()
+    for key, value in network.state_dict().items():
+        if key.startswith(("alone.", "readout.")):
+            torch.testing.assert_close(value, known[key])
+    about["architecture"] = {"kind": "natten", "options": {**options, "width": 24}}
+    refused(lambda: make_task(recipe_of("natten_17_brain16", **about), 5), "another size")
 
 
 def test_a_recipe_that_starts_from_nothing_is_refused(tmp_path, monkeypatch):

@@ -120,6 +120,36 @@ class ConvolutionNeighbourhood(nn.Module):
         return self.readout(self.body(from_slices(self.first(*slices), signal.shape)))
 
 
+class Perceptron(nn.Module):
+    """The perceptron of Paper II (three layers of ELU) on the features of single voxels (..., n) -> (..., width).
+
+    It gives every voxel its token, and its first guess: what attention finds among the neighbours is added to it.
+    """
+
+    def __init__(self, bvalues: Sequence[float], ranges: Ranges, width: int) -> None:
+        super().__init__()
+        self.features = VoxelFeatures(bvalues, ranges)
+        sizes = [self.features.count, width, width, width]
+        layers = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), nn.ELU())]
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return self.body(self.features(signal))
+
+
+class Correction(nn.Module):
+    """What neighbours add to a voxel's own hidden layer (..., width); nothing before training."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.normal, self.last = nn.LayerNorm(width), nn.Linear(width, width)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.normal(x))
+
+
 class NeighbourhoodAttention(nn.Module):
     """Blocks of neighbourhood attention; `windows` add up to the receptive field: sum of (window - 1), plus 1."""
 
@@ -132,19 +162,18 @@ class NeighbourhoodAttention(nn.Module):
         super().__init__()
         self.windows = tuple(int(n) for n in windows)
         self.reach = sum(n // 2 for n in self.windows)
-        self.features = VoxelFeatures(bvalues, ranges)
-        self.embed = _embedding(self.features.count, int(width))
+        self.alone = Perceptron(bvalues, ranges, int(width))
         self.blocks = nn.ModuleList(AttentionBlock(int(width), int(heads)) for _ in self.windows)
-        self.after = nn.LayerNorm(int(width))
+        self.correction = Correction(int(width))
         self.readout = Readout(int(width), ranges, output, fit_S0)
 
     def forward(self, signal: Tensor, valid: Tensor, depth: int = 1, backend: str = "auto") -> Tensor:
         """Estimate maps; `depth` extent of the windows in z, `backend` of the attention."""
         # What is not valid may be anything, and nothing times anything must be nothing.
-        x = self.embed(self.features(signal * valid[..., None]))
+        x = alone = self.alone(signal * valid[..., None])
         for block, extent in zip(self.blocks, self.windows, strict=True):
             x = block(x, (extent, extent, depth), valid, backend)
-        return self.readout(self.after(x))
+        return self.readout(alone + self.correction(x))
 
 
 class PatchAttention(nn.Module):
@@ -157,27 +186,26 @@ class PatchAttention(nn.Module):
     grid = 1
 
     def __init__(
-        self, bvalues: Sequence[float], ranges: Ranges, size: int = 3, width: int = 48, heads: int = 4, layers: int = 2,
+        self, bvalues: Sequence[float], ranges: Ranges, size: int = 3, width: int = 64, heads: int = 4, layers: int = 2,
         output: str = "scaled", fit_S0: bool = True,
     ) -> None:
         super().__init__()
         self.size, self.reach = int(size), int(size) // 2
-        self.features = VoxelFeatures(bvalues, ranges)
-        self.embed = _embedding(self.features.count, int(width))
+        self.alone = Perceptron(bvalues, ranges, int(width))
         self.blocks = nn.ModuleList(PatchBlock(int(width), int(heads)) for _ in range(int(layers)))
-        self.after = nn.LayerNorm(int(width))
+        self.correction = Correction(int(width))
         self.readout = Readout(int(width), ranges, output, fit_S0)
 
     def forward(self, signal: Tensor, valid: Tensor, depth: int = 1, backend: str = "auto") -> Tensor:
         """Estimate maps; `depth` and `backend` are for neighbourhood attention."""
-        x = self.embed(self.features(signal * valid[..., None]))
+        x = self.alone(signal * valid[..., None])
         tokens, there = self._patches(x), self._patches(valid[..., None].to(x))[..., 0] > 0
         centre = self.size**2 // 2
         there[:, centre] = True  # the centre always sees itself, so that nothing is divided by zero
         for number, block in enumerate(self.blocks, 1):
             # Nobody reads what the last block makes of the neighbours.
             tokens = block(tokens, there, centre if number == len(self.blocks) else None)
-        return self.readout(self.after(tokens[:, 0])).view(*signal.shape[:-1], 4)
+        return self.readout(x + self.correction(tokens[:, 0]).view_as(x))
 
     def _patches(self, maps: Tensor) -> Tensor:
         """Gather the patches (voxels, size², width) of maps (m, x, y, z, width)."""
@@ -211,8 +239,3 @@ class PatchBlock(nn.Module):
         means = functional.scaled_dot_product_attention(split(self.query(asking)), split(key), split(value), mask)
         x = x + self.join(means.transpose(1, 2).flatten(-2))
         return x + self.perceptron(self.between(x))
-
-
-def _embedding(count: int, width: int) -> nn.Module:
-    """Return what turns the features of a voxel into its token."""
-    return nn.Sequential(nn.Linear(count, width), nn.ELU(), nn.Linear(width, width))

@@ -38,22 +38,28 @@ def spatial_task(recipe: Recipe, seed: int, network: nn.Module, measured: Tensor
             "train 'mlp_unsupervised' on it."
         )
     if recipe.kind == "anyprotocol_spatial":
-        _start(network, recipe)
+        _start(network.voxel, recipe, "anyprotocol", ("",))
         return _any_protocol(recipe, seed, network)
+    if "start" in recipe.content:
+        _start(network, recipe, "", ("alone.", "readout."))
     return _one_protocol(recipe, seed, network)
 
 
-def _start(network: nn.Module, recipe: Recipe) -> None:
-    """Give the network the voxel network of the trained model that the recipe names."""
+def _start(network: nn.Module, recipe: Recipe, usual: str, parts: tuple[str, ...]) -> None:
+    """Give a network the weights of the trained model that the recipe starts from, those whose names begin so."""
     from .build import load
     from .zoo import find
 
-    name = recipe.content.get("start", "anyprotocol")
+    name = recipe.content.get("start", usual)
     card = find().cards.get(name)
     if card is None:
         raise InputError(f"The recipe starts from the model '{name}', which is not there; train it first.")
+    found = {key: value for key, value in load(card, 1)[0].state_dict().items() if key.startswith(parts)}
+    wanted = {key for key in network.state_dict() if key.startswith(parts)}
     try:
-        network.voxel.load_state_dict(load(card, 1)[0].state_dict())
+        if not found or set(found) != wanted:
+            raise RuntimeError
+        network.load_state_dict(found, strict=False)
     except RuntimeError:
         raise InputError(f"The model '{name}' has another size than the recipe; give the recipe its options.") from None
 
