@@ -13,9 +13,10 @@ from ivimcore import cli
 from ivimcore.data.nifti_file import read_volumes
 from ivimcore.data.output import write_labels
 from ivimcore.data.reading import read_series
+from ivimcore.reports.dicomcomparison import compare_adc
 from ivimcore.reports.dicomexport import export_dicom, read_results
 from ivimcore.reports.dicomfiles import write_imported
-from ivimcore.reports.dicomimport import compare_adc, on_grid, read_objects
+from ivimcore.reports.dicomimport import on_grid, read_objects
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed")
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")

@@ -205,7 +205,8 @@ class _Writer:
         for result in results:
             for key in (key for key in STEPS if key in result.maps):
                 images, said = plain_images(
-                    result.maps[key], key, result.estimator, result.bvalues, self.source, self._next()
+                    result.maps[key], key, result.estimator, result.bvalues, self.source, self._next(),
+                    result.provenance.get("options"),
                 )
                 for number, image in enumerate(images, 1):
                     self.made[f"images/{result.estimator}_{key}/{number:04d}.dcm"] = image

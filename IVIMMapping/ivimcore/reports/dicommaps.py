@@ -45,7 +45,7 @@ def parametric_map(
         lut_label=f"IVIM_{key}"[:16], lut_explanation=f"{title}"[:64], unit=unit,
         value_range=(low, high), slope=1.0, intercept=0.0,
     )
-    mapping.QuantityDefinitionSequence = codes.quantity_definition(key, estimator, bvalues)
+    mapping.QuantityDefinitionSequence = codes.quantity_definition(key, estimator, bvalues, provenance.get("options"))
     center, width = _window(parameter, is_sd, low, high)
     rows, columns = source.spacing[1:]
     made = highdicom.pm.ParametricMap(
@@ -72,7 +72,10 @@ def parametric_map(
         made.SharedFunctionalGroupsSequence[0].ParametricMapFrameTypeSequence[0].FrameType = list(made.ImageType)
     # highdicom sets no padding. Its limit is optional in the standard, but the validator asks for it.
     made.FloatPixelPaddingValue = made.FloatPixelPaddingRangeLimit = float("nan")
+    made.ContentCreatorName = None
     name_body(made, source)
+    # Optional in the standard, but dcmqi, and with it Slicer's own reader, ends with a fault where it is missing.
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy_item(source)]
     name_sources(made, source)
     codes.declare_scheme(made)
     complete(made, source)
@@ -96,6 +99,19 @@ def derivation_item(frames: Sequence[Frame]) -> Any:
     item = Dataset()
     item.DerivationCodeSequence = [codes.concept(codes.ANALYSIS)]
     item.SourceImageSequence = source_items(frames)
+    return item
+
+
+def anatomy_item(source: Source) -> Any:
+    """Build the item of Frame Anatomy Sequence from what the source says; a region that it does not name stays open."""
+    from pydicom.dataset import Dataset
+
+    item, template = Dataset(), source.template
+    named = template.get("AnatomicRegionSequence")
+    part = str(template.get("BodyPartExamined") or "").upper().replace(" ", "")
+    item.AnatomicRegionSequence = named or [codes.concept(codes.BODY_PARTS.get(part, codes.SOMEWHERE))]
+    side = str(template.get("Laterality") or "").upper()
+    item.FrameLaterality = side if side in ("R", "L") else "U"
     return item
 
 

@@ -26,7 +26,7 @@ PATIENT_AND_STUDY = (
     "IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
     "StudyDescription", "FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined",
-    "Laterality",
+    "Laterality", "AnatomicRegionSequence",
 )
 ALLOWED_EMPTY = (
     "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
@@ -119,6 +119,14 @@ def require_packages() -> None:
         import pydicom  # noqa: F401
     except ImportError:
         raise InputError(HOW_TO_INSTALL) from None
+
+
+def require_pydicom() -> None:
+    """Refuse, with how to install it, where pydicom is missing; Slicer brings it."""
+    try:
+        import pydicom  # noqa: F401
+    except ImportError:
+        raise InputError("Reading DICOM objects needs pydicom; install it with 'pip install pydicom'.") from None
 
 
 def read_source(
