@@ -14,6 +14,7 @@ from ivimcore.reports.dicomsource import PatientIdNeeded
 from . import FileChoice
 from .ActiveRun import activeRun
 from .DicomExport import exportDicom, sourceFiles
+from .DicomPackages import offerHighdicom
 from .MapExport import exportFigure, exportMaps, exportScene, exportStatistics
 from .PanelState import PanelState
 from .Runs import runsOf
@@ -69,6 +70,10 @@ class ExportMenu:
         forms = [name for name, action in self.forms.items() if action.isChecked()]
         if not forms:
             self._state.say(_("Tick at least one of the DICOM forms below the entry."), "warning")
+            return
+        missing = offerHighdicom()
+        if missing:
+            self._state.say(missing, "warning")
             return
         source = sourceFiles(run) or FileChoice.chooseFolder(
             self._button, _("Folder with the DICOM series that was mapped")

@@ -6,7 +6,7 @@ import csv
 
 import numpy as np
 import pytest
-from dicomseries import ORIENTATIONS, B, write_dicom, write_dicom_on, write_result
+from dicomseries import ORIENTATIONS, B, write_dicom, write_result, write_scanner_adc
 from refusal import refused
 
 from ivimcore import cli
@@ -64,30 +64,12 @@ def test_plain_images_regions_and_numbers_come_back(tmp_path):
     assert np.count_nonzero(alone.labels == 1) == np.count_nonzero(labels == 1)
 
 
-def scanner_adc(folder, geometry, values, **tags):
-    """Write a scanner's ADC map: single images, whole numbers in 10⁻⁶ mm²/s, no unit."""
-    write_dicom_on(folder, geometry)
-    for path in sorted(folder.iterdir()):
-        image = pydicom.dcmread(path)
-        if image.DiffusionBValue != 0:
-            path.unlink()
-            continue
-        place = np.linalg.inv(geometry.affine) @ (np.array([-1, -1, 1, 1]) * [*image.ImagePositionPatient, 1])
-        k, flipped = int(np.rint(place[2])), np.rint(place[1]) > 0
-        plane = np.rint(values[:, ::-1 if flipped else 1, k].T / 1e-6).astype(np.uint16)
-        image.PixelData = np.ascontiguousarray(plane).tobytes()
-        image.ImageType, image.SeriesDescription = ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"], "ep2d_diff_ADC"
-        for key, value in tags.items():
-            setattr(image, key, value)
-        image.save_as(path)
-
-
 def test_the_adc_of_a_scanner_stands_beside_ours_with_the_difference(tmp_path, capsys):
     geometry = write_dicom(tmp_path / "s")
     maps = write_result(tmp_path / "r", geometry, "adc", ADC=np.full(geometry.shape, 1.1e-3, np.float32))
     theirs = np.full(geometry.shape, 1.0e-3)
     theirs[3, 2, 1] = 2e-3
-    scanner_adc(tmp_path / "adc", geometry, theirs)
+    write_scanner_adc(tmp_path / "adc", geometry, theirs)
     found = read_objects(tmp_path / "adc")
     (one,) = found.maps
     assert (one.key, one.origin, one.label) == ("ADC", "scanner", "ep2d_diff_ADC")
@@ -139,7 +121,7 @@ def test_folders_without_objects_and_broken_stacks_are_refused(tmp_path):
     geometry = write_dicom(tmp_path / "s")
     refused(lambda: read_objects(tmp_path / "s"), "no maps")
     refused(lambda: read_objects(tmp_path / "none"), "does not exist")
-    scanner_adc(tmp_path / "adc", geometry, np.full(geometry.shape, 1e-3))
+    write_scanner_adc(tmp_path / "adc", geometry, np.full(geometry.shape, 1e-3))
     next(iter(sorted((tmp_path / "adc").iterdir())[1:])).unlink()
     refused(lambda: read_objects(tmp_path / "adc"), "doubled, missing or not parallel")
 

@@ -220,7 +220,7 @@ class _Writer:
         else:
             self.notes.append("No picture was exported: the result has no overview.png; map with --figure.")
         if pdf is not None:
-            self.made["capture/report.dcm"] = encapsulated_pdf(pdf, self.source, self._next(), "report")
+            self.made["capture/report.dcm"] = encapsulated_pdf(pdf, self.source.template, self._next(), "report")
 
     def report(self, results: list[Result], labels: Any, time_point: str) -> None:
         if labels is None:

@@ -33,7 +33,8 @@ class ImportedMap:
     """One map: `key` as in the parameter table, '' if unknown; `volume` (x, y, z) in stored units with NaN; `unit`.
 
     `origin` is "IVIMSlicer", "parametric map" (of another program) or "scanner"; `label` is its series description;
-    `estimator` and `bvalues` [s/mm²] where the object says them.
+    `estimator` and `bvalues` [s/mm²] where the object says them; `exact` False for plain images of whole numbers;
+    `software` the version that wrote it.
     """
 
     key: str
@@ -44,6 +45,8 @@ class ImportedMap:
     label: str
     estimator: str = ""
     bvalues: tuple[float, ...] = ()
+    exact: bool = True
+    software: str = ""
 
 
 @dataclass(eq=False)
@@ -175,7 +178,13 @@ def _map(objects: Sequence[Any], notes: list[str]) -> ImportedMap:
     words = label.removesuffix(" RESEARCH").split() if ours else []
     parameter = codes.parameter_of_map(key)[0]
     return ImportedMap(key, volume, geometry, parameter.unit if parameter else unit, origin, label,
-                       words[-1] if words else "", bvalues)  # fmt: skip
+                       words[-1] if words else "", bvalues, "PixelData" not in first,
+                       _text(first.get("SoftwareVersions")))  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    """Return an attribute of one or several values as text."""
+    return "" if value is None else str(value) if isinstance(value, str) else ", ".join(str(item) for item in value)
 
 
 def _planes(one: Any) -> Array:
