@@ -16,8 +16,10 @@ from .ActiveRun import activeRun
 from .DicomExport import exportDicom, sourceFiles
 from .DicomPackages import offerHighdicom
 from .MapExport import exportFigure, exportMaps, exportScene, exportStatistics
+from .MapRecognition import recognisedMaps
 from .PanelState import PanelState
 from .Runs import runsOf
+from .ScannerAdc import comparisons
 
 
 class ExportMenu:
@@ -94,7 +96,9 @@ class ExportMenu:
 
     def _onStatistics(self, checked=False):
         path = self._ask(_("Save the statistics"), "statistics.csv", "CSV (*.csv)", ".csv")
-        self._export(path, lambda: exportStatistics(runsOf(slicer.mrmlScene), path))
+        runs = runsOf(slicer.mrmlScene)
+        beside = comparisons(runs, recognisedMaps(slicer.mrmlScene)) if path else []
+        self._export(path, lambda: exportStatistics(runs, path, beside))
 
     def _onNifti(self, checked=False):
         self._exportMaps("nii.gz")

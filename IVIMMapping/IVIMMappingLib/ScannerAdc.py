@@ -6,6 +6,8 @@ have a value in both count.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from .VolumeNodes import arrayFromVolumeNode
 
 OURS = ("ADC", "D")
 """Maps of a run that are held against an ADC, the first that there is."""
+ROLE, OFF_ATTRIBUTE = "IVIM.ScannerAdc", "IVIM.ScannerAdcOff"
 SCANNER, DIFFERENCE, PERCENT = "scanner", "difference", "percent"
 COLUMNS = ("estimator", "run", "region", "map", "what", "unit", "n", "mean", "sd", "median", "p5", "p95", "voxels")
 
@@ -33,6 +36,27 @@ COLUMNS = ("estimator", "run", "region", "map", "what", "unit", "n", "mean", "sd
 def mapBesideAdc(run: Run | None) -> str | None:
     """Return the key of the map of a run that an ADC is held against, None without one."""
     return None if run is None else next((key for key in OURS if key in run.maps), None)
+
+
+def chosenAdc(run: Run | None, known: Sequence[RecognisedMap]) -> RecognisedMap | None:
+    """Return the ADC that stands beside a run: the one that was chosen, else the first; None where none is wanted."""
+    key = mapBesideAdc(run)
+    known = [one for one in known if one.key == "ADC"]
+    if key is None or not known or run.maps[key].GetAttribute(OFF_ATTRIBUTE):
+        return None
+    wanted = run.maps[key].GetNodeReferenceID(ROLE)
+    return next((one for one in known if one.node.GetID() == wanted), known[0])
+
+
+def comparisons(runs: Sequence[Run], known: Sequence[RecognisedMap]) -> list[dict[str, Any]]:
+    """Return the rows of `compareWithAdc` of every run that an ADC stands beside."""
+    rows = []
+    for run in runs:
+        other = chosenAdc(run, known)
+        if other is not None:
+            with contextlib.suppress(InputError):  # the panel says why
+                rows += compareWithAdc(run, other)
+    return rows
 
 
 def compareWithAdc(run: Run, other: RecognisedMap) -> list[dict[str, Any]]:

@@ -16,11 +16,18 @@ from .MapRecognition import SHOWN_ATTRIBUTE, RecognisedMap, recognisedMaps, show
 from .PanelLabels import showText
 from .PanelState import PanelState
 from .Runs import Run
-from .ScannerAdc import DIFFERENCE, PERCENT, SCANNER, compareWithAdc, mapBesideAdc
+from .ScannerAdc import (
+    DIFFERENCE,
+    OFF_ATTRIBUTE,
+    PERCENT,
+    ROLE,
+    SCANNER,
+    chosenAdc,
+    compareWithAdc,
+    mapBesideAdc,
+)
 from .TableText import Cell, narrow
 
-ROLE = "IVIM.ScannerAdc"
-OFF_ATTRIBUTE = "IVIM.ScannerAdcOff"
 _STATISTICS = ("median", "mean", "sd", "p5", "p95")
 
 
@@ -86,11 +93,6 @@ class ScannerAdcSection:
             lines.setdefault(str(row["region"]), []).append(_cells(row))
         return lines
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the comparison of the shown run in stored units, for a file; empty without one."""
-        chosen = self._chosen()
-        return [] if chosen is None or mapBesideAdc(self._run) is None else self._compared(chosen)[0]
-
     def _compared(self, chosen: RecognisedMap) -> tuple[list[dict[str, Any]], str]:
         basis = (
             self._run.key, chosen.node.GetID(), chosen.node.GetImageData().GetMTime(),
@@ -105,11 +107,7 @@ class ScannerAdcSection:
         return self._remembered[1:]
 
     def _chosen(self) -> RecognisedMap | None:
-        key = mapBesideAdc(self._run)
-        if key is None or not self._known or self._run.maps[key].GetAttribute(OFF_ATTRIBUTE):
-            return None
-        wanted = self._run.maps[key].GetNodeReferenceID(ROLE)
-        return next((one for one in self._known if one.node.GetID() == wanted), self._known[0])
+        return chosenAdc(self._run, self._known)
 
     def _onChosen(self, index: int) -> None:
         key = mapBesideAdc(self._run)

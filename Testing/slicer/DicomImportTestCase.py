@@ -1,5 +1,6 @@
 """What an archive gives back is recognised, looks like ours, and stands beside ours in the table of statistics."""
 
+import csv
 import sys
 import unittest
 from pathlib import Path
@@ -17,6 +18,8 @@ from IVIMMappingLib.Runs import runsOf
 from IVIMMappingLib.ScannerAdc import compareWithAdc
 from IVIMMappingLib.VolumeNodes import arrayFromVolumeNode, createVolumeNode
 
+REGION_KINDS = ("body", "whole", "segments", "curve", "labels")
+
 try:
     import highdicom  # noqa: F401
     import pydicom
@@ -31,9 +34,8 @@ class ArchiveTest(SampleTest):
         self.openSample()
         self.tickOnly(*names)
         if regions:
-            self.choose(self.ui.regionKindComboBox, "segments")
-            self.state.parameters.regionNode = self.segmentation
-            self.process()
+            self.ui.regionKindComboBox.setCurrentIndex(REGION_KINDS.index("segments"))
+            self.process(0.35)
         self.apply()
         return self.panel.results.run
 
@@ -78,6 +80,13 @@ class ScannerAdcTest(ArchiveTest):
         self.assertIn("1e-06 mm²/s", self.ui.scannerAdcLabel.text)
         self.ui.copyStatisticsButton.click()
         self.assertIn("ADC − scanner", self.clipboard())
+        path = self.folder / "s.csv"
+        with mock.patch("IVIMMappingLib.FileChoice.saveFile", lambda *_: str(path)):
+            self.panel.results.export.actions["statistics"].trigger()
+        with open(self.folder / "s_scanner_adc.csv", newline="", encoding="utf-8") as stream:
+            written = list(csv.DictReader(stream))
+        self.assertEqual([row["what"] for row in written[:3]], ["scanner", "difference", "percent"])
+        self.assertAlmostEqual(float(written[0]["median"]), 1.2e-3, 8)
         self.ui.scannerAdcComboBox.setCurrentIndex(0)
         self.process()
         self.assertEqual(self.table(), before)

@@ -31,7 +31,8 @@ def file_report(folder: Path | str, pdf: Path | str) -> list[Path]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names and lengths, which are the source's
             for study, template in studies.items():
-                made = encapsulated_pdf(Path(pdf), template, 1 + int(template.get("SeriesNumber") or 0), "cohort report")
+                number = 1 + int(template.get("SeriesNumber") or 0)
+                made = encapsulated_pdf(Path(pdf), template, number, "cohort report")
                 target = study / "capture" / NAME
                 target.parent.mkdir(exist_ok=True)
                 parts.append((target.with_name(NAME + ".part"), target))
