@@ -73,6 +73,7 @@ def parametric_map(
     # highdicom sets no padding. Its limit is optional in the standard, but the validator asks for it.
     made.FloatPixelPaddingValue = made.FloatPixelPaddingRangeLimit = float("nan")
     made.ContentCreatorName = None
+    _put_in_order(made, source)
     name_body(made, source)
     # Optional in the standard, but dcmqi, and with it Slicer's own reader, ends with a fault where it is missing.
     made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy_item(source)]
@@ -88,7 +89,9 @@ def name_sources(dataset: Any, source: Source) -> None:
     for item in dataset.PerFrameFunctionalGroupsSequence:
         position = np.array([float(x) for x in item.PlanePositionSequence[0].ImagePositionPatient])
         number = int(np.rint((position - first) @ normal / source.spacing[0]))
-        item.DerivationImageSequence = [derivation_item(source.slices[number])]
+        if number not in source.derivations:
+            source.derivations[number] = derivation_item(source.slices[number])
+        item.DerivationImageSequence = [source.derivations[number]]
     dataset.ReferencedSeriesSequence = referenced_series(source)
 
 
@@ -166,6 +169,24 @@ def name_body(dataset: Any, source: Source) -> None:
     for key in ("BodyPartExamined", "Laterality"):
         if key in source.template:
             dataset[key] = source.template[key]
+
+
+def _put_in_order(made: Any, source: Source) -> None:
+    """Put frames in the order of their positions along the normal: highdicom files them from the other end.
+
+    Any order is allowed, but dcmqi, and with it Slicer's own reader, takes the frames as they come and would show the
+    stack upside down.
+    """
+    normal = np.cross(source.orientation[:3], source.orientation[3:])
+    items = list(made.PerFrameFunctionalGroupsSequence)
+    along = [np.array([float(x) for x in item.PlanePositionSequence[0].ImagePositionPatient]) @ normal
+             for item in items]  # fmt: skip
+    order = np.argsort(along)
+    planes = np.frombuffer(made.FloatPixelData, np.float32).reshape(len(items), -1)
+    made.FloatPixelData = planes[order].tobytes()
+    made.PerFrameFunctionalGroupsSequence = [items[number] for number in order]
+    for number, item in enumerate(made.PerFrameFunctionalGroupsSequence, 1):
+        item.FrameContentSequence[0].DimensionIndexValues = [number]
 
 
 def _short(values: Array) -> list[float]:

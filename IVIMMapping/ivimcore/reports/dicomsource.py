@@ -68,7 +68,8 @@ class Source:
     """The source series on the grid of the maps.
 
     `template` a header with patient and study; `slices` the frames at each slice, in the order of `planes`; `axes`
-    and `flips` turn a map (x, y, z) into (slice, row, column); `notes` sentences for the person.
+    and `flips` turn a map (x, y, z) into (slice, row, column); `notes` sentences for the person; `derivations` the
+    items that name the images of a slice, built once for all maps.
     """
 
     template: Any
@@ -79,6 +80,7 @@ class Source:
     orientation: Array
     thickness: float
     notes: list[str] = field(default_factory=list)
+    derivations: dict[int, Any] = field(default_factory=dict)
 
     def planes(self, volume: Array) -> Array:
         """Turn a map (x, y, z) into (slice, row, column) as the scanner would have stored it."""
