@@ -14,9 +14,12 @@ from ivimcore.reports.dicomsource import PatientIdNeeded
 from . import FileChoice
 from .ActiveRun import activeRun
 from .DicomExport import exportDicom, sourceFiles
+from .DicomPackages import offerHighdicom
 from .MapExport import exportFigure, exportMaps, exportScene, exportStatistics
+from .MapRecognition import recognisedMaps
 from .PanelState import PanelState
 from .Runs import runsOf
+from .ScannerAdc import comparisons
 
 
 class ExportMenu:
@@ -70,6 +73,10 @@ class ExportMenu:
         if not forms:
             self._state.say(_("Tick at least one of the DICOM forms below the entry."), "warning")
             return
+        missing = offerHighdicom()
+        if missing:
+            self._state.say(missing, "warning")
+            return
         source = sourceFiles(run) or FileChoice.chooseFolder(
             self._button, _("Folder with the DICOM series that was mapped")
         )
@@ -89,7 +96,9 @@ class ExportMenu:
 
     def _onStatistics(self, checked=False):
         path = self._ask(_("Save the statistics"), "statistics.csv", "CSV (*.csv)", ".csv")
-        self._export(path, lambda: exportStatistics(runsOf(slicer.mrmlScene), path))
+        runs = runsOf(slicer.mrmlScene)
+        beside = comparisons(runs, recognisedMaps(slicer.mrmlScene)) if path else []
+        self._export(path, lambda: exportStatistics(runs, path, beside))
 
     def _onNifti(self, checked=False):
         self._exportMaps("nii.gz")

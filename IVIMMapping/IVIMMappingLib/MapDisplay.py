@@ -52,8 +52,8 @@ def createMapNode(
     description = describeMap(key)
     node = createVolumeNode(scene, np.asarray(values, dtype=np.float32), geometry, name, automaticWindow=False)
     node.SetDescription(f"IVIM {description.symbol}: {description.description}, in {description.parameter.unit}")
-    node.SetVoxelValueQuantity(_codedEntry(description.parameter.quantity_code))
-    node.SetVoxelValueUnits(_codedEntry(description.parameter.unit_code))
+    node.SetVoxelValueQuantity(codedEntry(description.parameter.quantity_code))
+    node.SetVoxelValueUnits(codedEntry(description.parameter.unit_code))
     setProvenance(node, key, provenance or {})
     displayMap(node, description, window)
     addLegend(node, description)
@@ -189,7 +189,8 @@ def createColorTable(
     return scene.AddNode(node)
 
 
-def _codedEntry(code: tuple[str, str, str]):
+def codedEntry(code: tuple[str, str, str]):
+    """Return Slicer's form of a code (value, scheme, meaning)."""
     entry = slicer.vtkCodedEntry()
     entry.SetValueSchemeMeaning(*code)
     return entry

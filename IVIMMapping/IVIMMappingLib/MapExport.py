@@ -30,8 +30,12 @@ _IN_UNIT = ("mean", "sd", "median", "q1", "q3", "p5", "p95")
 _DIGITS = 5
 
 
-def exportStatistics(runs: Run | Sequence[Run], path: str | Path) -> list[Path]:
+def exportStatistics(
+    runs: Run | Sequence[Run], path: str | Path, comparison: Sequence[Mapping[str, Any]] = ()
+) -> list[Path]:
     """Write the statistics of runs as CSV, and their region numbers beside it as '<name>_region_numbers.csv'.
+
+    `comparison` are rows of ScannerAdc, written as '<name>_scanner_adc.csv'.
 
     Numbers at full precision in stored units, each line with its unit, 'nan' where there is none.
     Returns the paths. Raises InputError if no run has a table, or the place cannot be written.
@@ -48,12 +52,15 @@ def exportStatistics(runs: Run | Sequence[Run], path: str | Path) -> list[Path]:
         for run in runs if run.regionNumbers is not None for row in _tidy(rowsOfTable(run.regionNumbers))
     ]
     beside = path.with_name(f"{path.stem}_region_numbers.csv")
+    third = path.with_name(f"{path.stem}_scanner_adc.csv")
     with OutputFolder(path.parent) as folder:
         write_csv(folder / path.name, rows, keys)
         if numbers:
             columns = ("estimator", "run", *NUMBER_COLUMNS)
             write_csv(folder / beside.name, [{**dict.fromkeys(columns), **row} for row in numbers], columns)
-    return [path, beside] if numbers else [path]
+        if comparison:
+            write_csv(folder / third.name, comparison, list(comparison[0]))
+    return [path, *([beside] if numbers else []), *([third] if comparison else [])]
 
 
 def exportMaps(run: Run, folder: str | Path, fileFormat: str = "nii.gz") -> list[Path]:

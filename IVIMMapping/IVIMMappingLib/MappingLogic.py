@@ -16,6 +16,7 @@ from ivimcore.jobs.job import Request
 from ivimcore.reports.followup import FollowUp
 from ivimcore.reports.referencecohort import load_reference
 
+from .DicomImport import ImportedNodes, importDicom
 from .EarlierResults import loadEarlier
 from .FollowUp import EARLIER_SETTING, compareRuns
 from .FollowUpMethod import methodOf
@@ -168,6 +169,10 @@ class MappingLogic:
     def runs(self) -> list[Run]:
         """Return the runs of the scene, the newest first; each has `maps` and `provenance`."""
         return runsOf(self.scene)
+
+    def importDicom(self, path: str | Path) -> ImportedNodes:
+        """Read DICOM maps, segmentations and reports below a folder into the scene; see DicomImport.importDicom."""
+        return importDicom(self.scene, path)
 
     def statistics(self, run: Run | None = None) -> list[dict[str, Any]]:
         """Return the statistics of a run, the newest if None: one row per region and map, in the unit of its 'unit'."""

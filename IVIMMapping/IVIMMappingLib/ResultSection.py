@@ -30,6 +30,7 @@ from .ResultLayout import (
 from .RunChoices import restoreChoices, sentenceOfRun
 from .RunEditing import RunEditing
 from .Runs import Run, runOfMap, runsOf
+from .ScannerAdcSection import ScannerAdcSection
 from .SeriesReader import readSeries
 from .StatisticsView import showRegionNumbers, showStatistics
 from .TableText import copyText, narrow, tableText
@@ -49,6 +50,7 @@ class ResultSection:
         self._updating = False
         self._restored = ""
         self._hiding = HidingControls(ui, state, self._showMap)
+        self.scanner = ScannerAdcSection(ui, state, self._onScanner)
         self._editing = RunEditing(ui, state, lambda: self.run, self.layout.back)
         self._follower = MapFollower(ui.mapComboBox, self._onMapInView)
         for box in (ui.runComboBox, ui.mapComboBox, ui.windowComboBox, ui.thresholdComboBox):
@@ -92,9 +94,10 @@ class ResultSection:
         self._follower.stop()
 
     def close(self) -> None:
-        """Let the views go, and a button forget that it was pressed once."""
+        """Let views and scene go, and a button forget that it was pressed once."""
         self._follower.stop()
         self._editing.reset()
+        self.scanner.close()
 
     @property
     def run(self) -> Run | None:
@@ -152,6 +155,7 @@ class ResultSection:
         if key is not None:
             maps.setCurrentIndex(maps.findData(key))
         self._hiding.fill(run)
+        self.scanner.fill(run)
         self._updating = False
         self._showStatistics()
         showRegionNumbers(self.ui.regionNumbersTable, run.regionNumbers if run is not None else None)
@@ -161,7 +165,9 @@ class ResultSection:
     def _showStatistics(self) -> None:
         node = self.run.statistics if self.run is not None else None
         box = self.ui.uncertaintyCheckBox
-        box.setVisible(showStatistics(self.ui.statisticsTable, node, bool(box.checked)))
+        box.setVisible(showStatistics(
+            self.ui.statisticsTable, node, bool(box.checked), self.scanner.lines()
+        ))
 
     def _showNotes(self) -> None:
         run = self.run
@@ -296,6 +302,11 @@ class ResultSection:
     def _onReturn(self, checked=False):
         self.layout.back()
         self.ui.returnLayoutButton.setEnabled(False)
+
+    def _onScanner(self) -> None:
+        if self.state.parameters is not None:
+            self.scanner.fill(self.run)
+            self._showStatistics()
 
     def _onUncertainty(self, checked=False):
         if self.state.parameters is not None:

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from ivimcore.errors import ChoiceNeeded, InputError
 
+from .DicomImportAction import DicomImportAction
 from .DwiSequence import browseSequence
 from .FileChoice import askChoice, askText, chooseFolder, openFile
 from .MapDisplay import PARAMETER_ATTRIBUTE
@@ -32,11 +33,13 @@ class SeriesSection:
         self.ui, self.state = ui, state
         self._known = None  # the parameters whose series was read; another one is being attached
         self._updating = False
+        self.archive = DicomImportAction(ui.importButton, state)
         # Held here: a menu without a parent that Python knows would be collected.
         self._menu = qt.QMenu(ui.importButton)
         for text, tip, handler in (
             (_("4D file (NIfTI, NRRD)…"), _("A 4D NIfTI with its .bval beside it, or a NRRD"), self._onImportFile),
             (_("DICOM folder…"), _("Every image below the folder is looked at"), self._onImportFolder),
+            (self.archive.title, self.archive.tip, self.archive.onTriggered),
         ):
             action = self._menu.addAction(text)
             action.setToolTip(tip)

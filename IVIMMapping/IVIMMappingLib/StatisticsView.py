@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -18,11 +18,14 @@ _STATISTICS = ("median", "mean", "sd", "p5", "p95")
 _DIFFERS = ("#ffe3a3", "#4a3200")
 
 
-def showStatistics(table, node, withUncertainty: bool = True) -> bool:
+def showStatistics(
+    table, node, withUncertainty: bool = True, beside: Mapping[str, Sequence[Sequence[Cell]]] | None = None
+) -> bool:
     """Show the statistics of a run, a table node with the columns of `region_statistics`, None for nothing.
 
     Each line is one map in one region; the unit of its numbers stands with the map. Standard deviations, credible
-    intervals and information are left out without `withUncertainty`. Tells whether the run has such maps.
+    intervals and information are left out without `withUncertainty`. `beside` are lines of cells by region that follow
+    the first ADC or D of that region. Tells whether the run has maps of uncertainty.
     """
     header = [
         _("Region"), _("Map [unit]"), _("Median"), _("Mean"), _("SD"), _("5 %"), _("95 %"), _("Voxels"),
@@ -36,8 +39,15 @@ def showStatistics(table, node, withUncertainty: bool = True) -> bool:
     ]
     every = _rows(node)
     rows = [row for row in every if withUncertainty or not describeMap(str(row["map"])).isUncertainty]
-    fillTable(table, header, [_statisticsCells(row) for row in rows], tips)
-    table.setVisible(bool(rows))
+    lines, open_ = [], dict(beside or {})
+    key = next((key for key in ("ADC", "D") if any(str(row["map"]) == key for row in rows)), "")
+    for row in rows:
+        lines.append(_statisticsCells(row))
+        if str(row["map"]) == key:
+            lines += open_.pop(str(row["region"]), [])
+    lines += [line for left in open_.values() for line in left]
+    fillTable(table, header, lines, tips)
+    table.setVisible(bool(lines))
     return any(describeMap(str(row["map"])).isUncertainty for row in every)
 
 

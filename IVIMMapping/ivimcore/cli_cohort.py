@@ -50,6 +50,8 @@ def add_commands(commands: Any, add_estimators: Any) -> None:
     for key, words in (("scanner", "scanner and field strength"), ("reader", "who drew the regions"),
                        ("interval", "time between the scans")):  # fmt: skip
         report.add_argument(f"--{key}", default="", metavar="TEXT", help=f"{words}, a condition of the claim")
+    report.add_argument("--dicom", action="store_true",
+                        help="file the PDF with every study that ivim cohort --dicom wrote")
     report.add_argument("--no-pdf", action="store_true", help="write the page only")
     report.add_argument("--json", action="store_true", help="print what was written as JSON")
 
@@ -110,6 +112,10 @@ def report(options: argparse.Namespace) -> None:
     from .reports.report import write_report
     from .reports.reporttables import claim_sentences
 
+    if options.dicom and options.identifiers:
+        raise InputError("A report that names its subjects is not filed with other patients; leave out --identifiers.")
+    if options.dicom and options.no_pdf:
+        raise InputError("--dicom files the PDF, which --no-pdf leaves out; choose one of them.")
     claims = load_claims(options.claims) if options.claims else []
     chosen = Options(
         tuple(options.maps), options.statistic, options.spread, options.holm, options.few,
@@ -121,6 +127,12 @@ def report(options: argparse.Namespace) -> None:
         not options.no_pdf,
     )
     written = [path for path in (found.html, found.pdf, *found.references) if path]
+    if options.dicom:
+        from .reports.dicomcohort import file_report
+
+        if found.pdf is None:
+            raise InputError(f"The report was written, but not filed. {found.remark}")
+        written += file_report(options.folder, found.pdf)
     if options.json:
         about = {"written": [str(path) for path in written], "claims": claim_sentences(found.analysis),
                  "left_out": found.analysis.left_out, "warnings": found.analysis.warnings}  # fmt: skip

@@ -90,6 +90,26 @@ def write_result(folder, geometry, estimator="nlls", bvalues=B, seed=1, **maps):
     return made
 
 
+def write_scanner_adc(folder, geometry, values, **tags):
+    """Write a scanner's ADC map: single images, whole numbers in 10⁻⁶ mm²/s, no unit."""
+    import pydicom
+
+    write_dicom_on(folder, geometry)
+    for path in sorted(folder.iterdir()):
+        image = pydicom.dcmread(path)
+        if image.DiffusionBValue != 0:
+            path.unlink()
+            continue
+        place = np.linalg.inv(geometry.affine) @ (np.array([-1, -1, 1, 1]) * [*image.ImagePositionPatient, 1])
+        k, flipped = int(np.rint(place[2])), np.rint(place[1]) > 0
+        plane = np.rint(values[:, ::-1 if flipped else 1, k].T / 1e-6).astype(np.uint16)
+        image.PixelData = np.ascontiguousarray(plane).tobytes()
+        image.ImageType, image.SeriesDescription = ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"], "ep2d_diff_ADC"
+        for key, value in tags.items():
+            setattr(image, key, value)
+        image.save_as(path)
+
+
 def values_by_position(positions, orientation, spacing, planes, geometry, volume):
     """Compare planes (slice, row, column) with a map (x, y, z), voxel by voxel by where they lie; return both."""
     rows, columns = planes.shape[1:]

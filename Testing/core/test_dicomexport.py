@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from ivimcore.errors import InputError
 from ivimcore.estimators import create
 from ivimcore.jobs.job import Job, Outcome
 from ivimcore.reports import dicomcodes
+from ivimcore.reports.dicomcohort import file_report
 from ivimcore.reports.dicomexport import DicomCompanion, export_dicom, read_results
 from ivimcore.reports.dicomimages import to_integers
 
@@ -129,9 +130,16 @@ def test_a_map_says_what_it_is_and_of_which_images(study):
 
 def test_estimators_without_a_standard_code_have_one_of_a_declared_scheme():
     assert dicomcodes.fitting_code("mle_rician", B)[1] == dicomcodes.SCHEME
-    assert dicomcodes.fitting_code("segmented", B)[1] == dicomcodes.SCHEME
+    assert dicomcodes.fitting_code("ivimnet_optim", B)[1] == dicomcodes.SCHEME
     assert dicomcodes.fitting_code("adc", (0, 800)) == dicomcodes.TWO_SAMPLES
     assert dicomcodes.fitting_code("posterior", B) == dicomcodes.BAYESIAN
+
+
+def test_segmented_has_the_code_of_what_its_second_step_really_fits():
+    held, fitted = dicomcodes.SEGMENTED_CONSTRAINED, dicomcodes.SEGMENTED_UNCONSTRAINED
+    assert dicomcodes.fitting_code("segmented", B, {}) == held
+    assert dicomcodes.fitting_code("segmented", B, {"fit_f": True}) == fitted
+    assert dicomcodes.fitting_code("segmented", (5, 50, 200, 800), {"fit_f": False}) == fitted
 
 
 def test_the_standard_codes_are_those_of_pydicom():
@@ -139,8 +147,8 @@ def test_the_standard_codes_are_those_of_pydicom():
 
     known = {(scheme, value) for scheme, names in concepts.items() for codes in names.values() for value in codes}
     ours = [value for value in vars(dicomcodes).values() if isinstance(value, tuple) and len(value) == 3]
-    for value, scheme, _ in ours:
-        if scheme in ("DCM", "UMLS"):
+    for value, scheme, _ in [*ours, *dicomcodes.BODY_PARTS.values()]:
+        if scheme in ("DCM", "UMLS") or (value, scheme) in {code[:2] for code in dicomcodes.BODY_PARTS.values()}:
             assert (scheme, value) in known, value
 
 
@@ -386,15 +394,111 @@ def test_several_estimators_are_filed_together(study, tmp_path):
         read_results(tmp_path / "source")
 
 
-def test_forty_slices_take_seconds(tmp_path):
-    geometry = write_dicom(tmp_path / "s", size=(40, 128, 128), spacing=(4.0, 2.0, 2.0))
+@pytest.mark.skipif(shutil.which("paramap2itkimage") is None, reason="dcmqi is not installed (pip install dcmqi)")
+def test_dcmqi_reads_maps_regions_and_report(study, tmp_path):
+    import SimpleITK
+
+    source, result, geometry, maps = study
+    labels = labels_on(geometry, result.parent / "rois.seg.nrrd")
+    done = export_dicom(result, source, tmp_path / "out", ["maps", "report"], rois=result.parent / "rois.seg.nrrd")
+
+    def run(program, file, *more):
+        subprocess.run([program, "--inputDICOM", done.folder / file, *more], check=True, capture_output=True)
+
+    def by_position(path, expected):
+        image = SimpleITK.ReadImage(str(path))
+        own, read = geometry_of(image), SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+        index = np.indices(own.shape).reshape(3, -1)
+        there = np.linalg.inv(geometry.affine) @ own.affine @ np.vstack([index, np.ones(index.shape[1])])
+        return read.ravel(), expected[tuple(np.rint(there[:3]).astype(int))]
+
+    for key, volume in maps.items():
+        folder = tmp_path / key
+        folder.mkdir()
+        run("paramap2itkimage", f"maps/nlls_{key}.dcm", "--outputDirectory", folder, "--outputType", "nrrd")
+        found, expected = by_position(folder / "pmap.nrrd", volume)
+        assert np.array_equal(found, expected, equal_nan=True), key
+        about = json.loads((folder / "meta.json").read_text())
+        assert [float(b) for b in about["SourceImageDiffusionBValues"]] == list(B)
+        assert about["AnatomicRegionSequence"]["CodeMeaning"] == "Liver"
+    run("segimage2itkimage", "report/segmentation.dcm", "--outputDirectory", tmp_path, "--outputType", "nrrd")
+    for number in (1, 2):
+        found, expected = by_position(tmp_path / f"{number}.nrrd", labels == number)
+        assert np.array_equal(found > 0, expected)
+    run("tid1500reader", "report/report.dcm", "--outputMetadata", tmp_path / "sr.json")
+    groups = json.loads((tmp_path / "sr.json").read_text())["Measurements"]
+    assert [group["TrackingIdentifier"] for group in groups] == ["lesion 1", "Größe 2"]
+    first = groups[0]["measurementItems"][0]
+    assert float(first["value"]) == pytest.approx(np.nanmean(maps["D"][labels == 1]), rel=1e-5)
+
+
+def test_a_measurement_carries_fitting_method_and_bvalues_as_codes(study):
+    source, result, geometry, _ = study
+    labels_on(geometry, result.parent / "rois.seg.nrrd")
+    done = export(study, forms=("report",), rois=result.parent / "rois.seg.nrrd")
+    report = hd.sr.srread(done.folder / "report/report.dcm")
+    one = report.content.get_volumetric_roi_measurement_groups()[0].get_measurements()[0]
+    items = [(item.ConceptNameCodeSequence[0].CodeValue, item) for item in one[0].ContentSequence]
+    (method,) = [item for code, item in items if code == "113241"]
+    assert method.ConceptCodeSequence[0].CodeValue == "113261" and method.RelationshipType == "HAS CONCEPT MOD"
+    found = [item for code, item in items if code == "113240"]
+    assert [float(item.MeasuredValueSequence[0].NumericValue) for item in found] == list(B)
+    assert {item.RelationshipType for item in found} == {"INFERRED FROM"}
+
+
+def test_bvalues_in_private_tags_only_name_the_same_sources(tmp_path):
+    geometry = write_dicom(tmp_path / "s", Manufacturer="SIEMENS")
     write_result(tmp_path / "r", geometry)
-    labels = np.zeros(geometry.shape, np.uint8)
-    labels[30:60, 30:60, 10:30] = 1
-    write_labels(labels, {1: "liver"}, geometry, tmp_path / "rois.seg.nrrd")
-    begin = time.perf_counter()
-    export_dicom(tmp_path / "r", tmp_path / "s", tmp_path / "out", rois=tmp_path / "rois.seg.nrrd")
-    assert time.perf_counter() - begin < 20  # 10 s on an idle machine
+    b_of = {}
+    for path in (tmp_path / "s").iterdir():
+        header = pydicom.dcmread(path)
+        b_of[header.SOPInstanceUID] = b = header.DiffusionBValue
+        del header.DiffusionBValue
+        header.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0C, "IS", int(b))
+        header.save_as(path)
+    done = export_dicom(tmp_path / "r", tmp_path / "s", tmp_path / "out", ["maps"], ["D"])
+    read = pydicom.dcmread(done.folder / "maps/nlls_D.dcm")
+    for item in read.PerFrameFunctionalGroupsSequence:
+        named = item.DerivationImageSequence[0].SourceImageSequence
+        assert sorted(b_of[one.ReferencedSOPInstanceUID] for one in named) == list(B)
+    assert not done.notes
+    # Without any b-value every image of the slice is named, and that is said.
+    for path in (tmp_path / "s").iterdir():
+        header = pydicom.dcmread(path)
+        header.remove_private_tags()
+        header.save_as(path)
+    done = export_dicom(tmp_path / "r", tmp_path / "s", tmp_path / "out2", ["maps"], ["D"])
+    assert any("stand in no header" in note for note in done.notes)
+
+
+def test_the_report_of_a_cohort_is_filed_with_every_study_or_with_none(study, tmp_path, monkeypatch):
+    source, result, _, _ = study
+    home = tmp_path / "cohort"
+    for name in ("A/1", "B/1"):
+        export_dicom(result, source, home / name / "dicom", ["maps"], ["D"])
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7 text")
+    written = file_report(home, tmp_path / "report.pdf")
+    assert len(written) == 2
+    for path in written:
+        read = pydicom.dcmread(path)
+        assert (read.PatientID, read.StudyInstanceUID) == ("T1", path.parents[1].name)
+        assert read.EncapsulatedDocument.startswith(b"%PDF-1.7 text") and "RESEARCH" in read.SeriesDescription
+        if shutil.which("dciodvfy"):
+            said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False).stderr
+            assert "Error" not in said, said
+        path.unlink()
+    kept, saved = pydicom.Dataset.save_as, []
+
+    def save(self, path, **more):
+        saved.append(path)
+        if len(saved) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        kept(self, path, **more)
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", save)
+    refused(lambda: file_report(home, tmp_path / "report.pdf"), "no space left")
+    assert not list(home.rglob("capture/*"))
+    refused(lambda: file_report(tmp_path / "source", tmp_path / "report.pdf"), "holds no DICOM objects")
 
 
 def test_a_cohort_files_its_dicom_series_and_keeps_the_maps_of_others(shared_data, tmp_path):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
-from dicomseries import ORIENTATIONS, B, write_dicom, write_dicom_on, write_result
+from dicomseries import ORIENTATIONS, B, write_dicom, write_result, write_scanner_adc
 from refusal import refused
 
 from ivimcore import cli
 from ivimcore.data.nifti_file import read_volumes
-from ivimcore.data.output import write_labels
+from ivimcore.data.output import write_labels, write_volume
 from ivimcore.data.reading import read_series
+from ivimcore.reports.dicomcomparison import compare_adc
 from ivimcore.reports.dicomexport import export_dicom, read_results
 from ivimcore.reports.dicomfiles import write_imported
-from ivimcore.reports.dicomimport import compare_adc, on_grid, read_objects
+from ivimcore.reports.dicomimport import is_adc, on_grid, read_objects
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed")
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
@@ -63,30 +67,12 @@ def test_plain_images_regions_and_numbers_come_back(tmp_path):
     assert np.count_nonzero(alone.labels == 1) == np.count_nonzero(labels == 1)
 
 
-def scanner_adc(folder, geometry, values, **tags):
-    """Write a scanner's ADC map: single images, whole numbers in 10⁻⁶ mm²/s, no unit."""
-    write_dicom_on(folder, geometry)
-    for path in sorted(folder.iterdir()):
-        image = pydicom.dcmread(path)
-        if image.DiffusionBValue != 0:
-            path.unlink()
-            continue
-        place = np.linalg.inv(geometry.affine) @ (np.array([-1, -1, 1, 1]) * [*image.ImagePositionPatient, 1])
-        k, flipped = int(np.rint(place[2])), np.rint(place[1]) > 0
-        plane = np.rint(values[:, ::-1 if flipped else 1, k].T / 1e-6).astype(np.uint16)
-        image.PixelData = np.ascontiguousarray(plane).tobytes()
-        image.ImageType, image.SeriesDescription = ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"], "ep2d_diff_ADC"
-        for key, value in tags.items():
-            setattr(image, key, value)
-        image.save_as(path)
-
-
 def test_the_adc_of_a_scanner_stands_beside_ours_with_the_difference(tmp_path, capsys):
     geometry = write_dicom(tmp_path / "s")
     maps = write_result(tmp_path / "r", geometry, "adc", ADC=np.full(geometry.shape, 1.1e-3, np.float32))
     theirs = np.full(geometry.shape, 1.0e-3)
     theirs[3, 2, 1] = 2e-3
-    scanner_adc(tmp_path / "adc", geometry, theirs)
+    write_scanner_adc(tmp_path / "adc", geometry, theirs)
     found = read_objects(tmp_path / "adc")
     (one,) = found.maps
     assert (one.key, one.origin, one.label) == ("ADC", "scanner", "ep2d_diff_ADC")
@@ -138,7 +124,7 @@ def test_folders_without_objects_and_broken_stacks_are_refused(tmp_path):
     geometry = write_dicom(tmp_path / "s")
     refused(lambda: read_objects(tmp_path / "s"), "no maps")
     refused(lambda: read_objects(tmp_path / "none"), "does not exist")
-    scanner_adc(tmp_path / "adc", geometry, np.full(geometry.shape, 1e-3))
+    write_scanner_adc(tmp_path / "adc", geometry, np.full(geometry.shape, 1e-3))
     next(iter(sorted((tmp_path / "adc").iterdir())[1:])).unlink()
     refused(lambda: read_objects(tmp_path / "adc"), "doubled, missing or not parallel")
 
@@ -159,3 +145,69 @@ def test_series_in_maps_out_objects_out_objects_in_gives_the_same_numbers(shared
     for one in found.maps:
         assert one.bvalues == tuple(bvalues)
         assert np.array_equal(on_grid(one, result.geometry).volume, result.maps[one.key], equal_nan=True)
+
+
+@pytest.mark.parametrize(("image_type", "description", "known"), [
+    (["DERIVED", "PRIMARY", "DIFFUSION", "ADC", "ND"], "ep2d_diff", True),
+    (["DERIVED", "SECONDARY", "OTHER"], "dADC (10^-6 mm2/s)", True),
+    (["DERIVED", "SECONDARY"], "Apparent Diffusion Coefficient (mm2/s)", True),
+    (["DERIVED", "PRIMARY"], "eADC", False), (["DERIVED", "PRIMARY"], "Exponential Apparent Diffusion", False),
+    (["ORIGINAL", "PRIMARY"], "DWI for ADC", False), (["DERIVED", "PRIMARY"], "cadence", False),
+])  # fmt: skip
+def test_an_adc_is_known_by_its_type_or_as_a_derived_image_by_its_description(image_type, description, known):
+    assert is_adc(image_type, description) == known
+
+
+def test_an_object_that_cannot_be_read_is_named_and_the_others_come(tmp_path):
+    geometry = write_dicom(tmp_path / "s")
+    maps = write_result(tmp_path / "r", geometry)
+    done = export_dicom(tmp_path / "r", tmp_path / "s", tmp_path / "out", ["maps"], ["D", "f"])
+    damaged = pydicom.dcmread(done.folder / "maps/nlls_f.dcm")
+    damaged.FloatPixelData = damaged.FloatPixelData[:40]
+    damaged.save_as(done.folder / "maps/nlls_f.dcm")
+    shutil.copy(done.folder / "maps/nlls_D.dcm", done.folder / "maps/twice.dcm")
+    found = read_objects(done.folder)
+    assert [one.key for one in found.maps] == ["D"]
+    assert np.array_equal(on_grid(found.maps[0], geometry).volume, maps["D"], equal_nan=True)
+    assert any("nlls_f.dcm cannot be read" in note for note in found.notes)
+    (done.folder / "maps/nlls_D.dcm").unlink()
+    (done.folder / "maps/twice.dcm").unlink()
+    refused(lambda: read_objects(done.folder), "nlls_f.dcm cannot be read")
+
+
+def test_zeros_of_a_scanner_count_as_no_value(tmp_path):
+    geometry = write_dicom(tmp_path / "s")
+    theirs = np.full(geometry.shape, 1e-3)
+    theirs[:2] = 0
+    write_scanner_adc(tmp_path / "adc", geometry, theirs)
+    (one,) = read_objects(tmp_path / "adc").maps
+    assert np.array_equal(np.isnan(on_grid(one, geometry).volume), theirs == 0)
+
+
+@pytest.mark.skipif(shutil.which("itkimage2paramap") is None, reason="dcmqi is not installed (pip install dcmqi)")
+def test_a_map_that_dcmqi_wrote_is_read_as_what_it_is(tmp_path):
+    geometry = write_dicom(tmp_path / "s", spacing=(4.0, 2.0, 2.0))  # it swaps the sides of pixels that are not square
+    values = np.random.default_rng(3).uniform(5e-4, 2e-3, geometry.shape).astype(np.float32)
+    write_volume(values, geometry, tmp_path / "adc.nii.gz")
+
+    def code(value, scheme, meaning):
+        return {"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning}
+
+    about = {
+        "@schema": "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/schemas/pm-schema.json#",
+        "SeriesDescription": "ADC", "SeriesNumber": "99", "InstanceNumber": "1", "BodyPartExamined": "LIVER",
+        "QuantityValueCode": code("113041", "DCM", "Apparent Diffusion Coefficient"),
+        "MeasurementUnitsCode": code("mm2/s", "UCUM", "mm2/s"),
+        "MeasurementMethodCode": code("113250", "DCM", "Mono-exponential diffusion model"),
+        "SourceImageDiffusionBValues": ["0", "800"], "AnatomicRegionSequence": code("10200004", "SCT", "Liver"),
+        "FrameLaterality": "U", "DerivedPixelContrast": "ADC", "RealWorldValueSlope": "1",
+        "DerivationCode": code("110816", "DCM", "Time Course of Signal"),
+    }  # fmt: skip
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    subprocess.run([
+        "itkimage2paramap", "--inputImage", tmp_path / "adc.nii.gz", "--inputMetadata", tmp_path / "about.json",
+        "--inputDICOMList", str(next((tmp_path / "s").iterdir())), "--outputDICOM", tmp_path / "pm.dcm",
+    ], check=True, capture_output=True)  # fmt: skip
+    (one,) = read_objects(tmp_path / "pm.dcm").maps
+    assert (one.key, one.origin, one.bvalues) == ("ADC", "parametric map", (0.0, 800.0))
+    assert np.allclose(on_grid(one, geometry).volume, values, rtol=1e-6)

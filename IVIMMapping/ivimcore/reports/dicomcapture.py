@@ -41,8 +41,8 @@ def secondary_capture(picture: Path, source: Source, series_number: int, title: 
     return made
 
 
-def encapsulated_pdf(document: Path, source: Source, series_number: int, title: str) -> Any:
-    """Build an encapsulated PDF of a report."""
+def encapsulated_pdf(document: Path, template: Any, series_number: int, title: str) -> Any:
+    """Build an encapsulated PDF of a report, for the patient and study of `template`."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -56,9 +56,10 @@ def encapsulated_pdf(document: Path, source: Source, series_number: int, title: 
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192"
     for key in PATIENT_AND_STUDY:
-        if key in source.template and key not in ("FrameOfReferenceUID", "PositionReferenceIndicator",
-                                                  "PatientPosition", "BodyPartExamined", "Laterality"):  # fmt: skip
-            made[key] = source.template[key]
+        if key in template and key not in ("FrameOfReferenceUID", "PositionReferenceIndicator",
+                                           "PatientPosition", "BodyPartExamined", "Laterality",
+                                           "AnatomicRegionSequence"):  # fmt: skip
+            made[key] = template[key]
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = EncapsulatedPDFStorage

@@ -205,7 +205,8 @@ class _Writer:
         for result in results:
             for key in (key for key in STEPS if key in result.maps):
                 images, said = plain_images(
-                    result.maps[key], key, result.estimator, result.bvalues, self.source, self._next()
+                    result.maps[key], key, result.estimator, result.bvalues, self.source, self._next(),
+                    result.provenance.get("options"),
                 )
                 for number, image in enumerate(images, 1):
                     self.made[f"images/{result.estimator}_{key}/{number:04d}.dcm"] = image
@@ -219,7 +220,7 @@ class _Writer:
         else:
             self.notes.append("No picture was exported: the result has no overview.png; map with --figure.")
         if pdf is not None:
-            self.made["capture/report.dcm"] = encapsulated_pdf(pdf, self.source, self._next(), "report")
+            self.made["capture/report.dcm"] = encapsulated_pdf(pdf, self.source.template, self._next(), "report")
 
     def report(self, results: list[Result], labels: Any, time_point: str) -> None:
         if labels is None:

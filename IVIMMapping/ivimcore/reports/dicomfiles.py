@@ -7,11 +7,12 @@ from pathlib import Path
 
 from ..data.output import OutputFolder, write_labels, write_volume
 from ..data.reading import read_labels
+from .dicomcomparison import compare_adc
 from .dicomexport import read_results
-from .dicomimport import Imported, ImportedMap, compare_adc, read_objects
+from .dicomimport import Imported, ImportedMap, read_objects
 from .roistatistics import write_csv
 
-MEASUREMENTS = ("region", "map", "statistic", "value", "unit", "tracking_uid")
+MEASUREMENTS = ("region", "map", "statistic", "value", "unit", "method", "time_point", "tracking_uid")
 COMPARISON = ("estimator", "map", "scanner", "region", "n", "ours", "theirs", "difference", "difference_percent")
 
 

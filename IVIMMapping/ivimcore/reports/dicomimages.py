@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ def to_integers(planes: Array, key: str) -> tuple[Array, str]:
 
 
 def plain_images(
-    volume: Array, key: str, estimator: str, bvalues: Sequence[float], source: Source, series_number: int
+    volume: Array, key: str, estimator: str, bvalues: Sequence[float], source: Source, series_number: int,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[list[Any], str]:
     """Build one MR image a slice of a map (x, y, z) in stored units; returns them and the sentence of `to_integers`."""
     from pydicom.uid import generate_uid
@@ -44,13 +45,14 @@ def plain_images(
     series, now = generate_uid(prefix=None), datetime.datetime.now()
     made = []
     for number, plane in enumerate(planes):
-        made.append(_image(plane, number, key, estimator, bvalues, source, series_number, series, now))
+        image = _image(plane, number, key, estimator, bvalues, source, series_number, series, now, options)
+        made.append(image)
     return made, said
 
 
 def _image(
     plane: Array, number: int, key: str, estimator: str, bvalues: Sequence[float], source: Source, series_number: int,
-    series: str, now: datetime.datetime,
+    series: str, now: datetime.datetime, options: Mapping[str, Any] | None,
 ) -> Any:
     import highdicom
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -99,7 +101,7 @@ def _image(
         lut_label=f"IVIM_{key}"[:16], lut_explanation=parameter.description[:64],
         unit=codes.concept(parameter.unit_code), value_range=(1, LARGEST), slope=STEPS[key], intercept=0.0,
     )
-    mapping.QuantityDefinitionSequence = codes.quantity_definition(key, estimator, bvalues)
+    mapping.QuantityDefinitionSequence = codes.quantity_definition(key, estimator, bvalues, options)
     image.RealWorldValueMappingSequence = [mapping]
     image.DerivationDescription = f"IVIMSlicer {__version__}, {estimator}"
     image.DerivationCodeSequence = [codes.concept(codes.ANALYSIS)]

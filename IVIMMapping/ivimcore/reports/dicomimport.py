@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data.geometry_io import LPS_TO_RAS
 from ..data.series import Geometry
 from ..errors import InputError
-from ..physics.parameters import EXTRAS, PARAMETERS
 from . import dicomcodes as codes
-from .dicomsource import MANUFACTURER, MR_IMAGES, Frame, frames_of, require_packages
+from .dicomregions import read_measurements, read_segmentation, stack
+from .dicomsource import MANUFACTURER, MR_IMAGES, frames_of, require_pydicom
 
 Array = np.ndarray
 PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
@@ -24,6 +24,8 @@ REPORTS = {"1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.88.33", "1.
 SCALES = {"mm2/s": 1.0, "um2/s": 1e-6, "10-6.mm2/s": 1e-6, "10*-6.mm2/s": 1e-6, "10-3.mm2/s": 1e-3,
           "10*-3.mm2/s": 1e-3, "1": 1.0, "{0:1}": 1.0, "%": 1e-2, "[arb'U]": 1.0}  # fmt: skip
 """What a unit of others is worth in stored units."""
+OLD_NAMES = {"G-C1C6": codes.QUANTITY[0], "G-C306": codes.METHOD[0]}
+"""Names that objects of earlier years give in SNOMED-RT."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ class ImportedMap:
     """One map: `key` as in the parameter table, '' if unknown; `volume` (x, y, z) in stored units with NaN; `unit`.
 
     `origin` is "IVIMSlicer", "parametric map" (of another program) or "scanner"; `label` is its series description;
-    `estimator` and `bvalues` [s/mm²] where the object says them.
+    `estimator` and `bvalues` [s/mm²] where the object says them; `exact` False for plain images of whole numbers;
+    `software` the version that wrote it.
     """
 
     key: str
@@ -42,6 +45,8 @@ class ImportedMap:
     label: str
     estimator: str = ""
     bvalues: tuple[float, ...] = ()
+    exact: bool = True
+    software: str = ""
 
 
 @dataclass(eq=False)
@@ -61,7 +66,7 @@ def read_objects(folder: Path | str) -> Imported:
 
     Refuses, in one sentence, a folder without any of them, and maps whose slices are not evenly spaced.
     """
-    require_packages()
+    require_pydicom()
     folder = Path(folder)
     if not folder.exists():
         raise InputError(f"{folder} does not exist; check the path.")
@@ -73,7 +78,7 @@ def read_objects(folder: Path | str) -> Imported:
 def _read(folder: Path) -> Imported:
     import pydicom
 
-    found, series, regions = Imported(), {}, []
+    found, series, regions, faults = Imported(), {}, [], []
     for path in [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True)
@@ -81,25 +86,66 @@ def _read(folder: Path) -> Imported:
         except Exception:  # noqa: BLE001 - any of the files may be no DICOM, and pydicom raises many kinds
             continue
         if kind == PARAMETRIC_MAP or (kind in MR_IMAGES and _is_map(header)):
-            series.setdefault(header.SeriesInstanceUID, []).append(path)
+            series.setdefault(header.get("SeriesInstanceUID"), {}).setdefault(header.get("SOPInstanceUID"), path)
         elif kind == SEGMENTATION:
             regions.append(path)
         elif kind in REPORTS:
-            found.measurements += _measurements(path, found.notes)
+            rows = _guarded(lambda: read_measurements(header), path.name, faults) or []  # noqa: B023 - called at once
+            found.measurements += rows
+            if not rows:
+                found.notes.append(f"{path.name} is a report without measurements of regions and was passed over.")
     for paths in series.values():
-        found.maps += _maps([pydicom.dcmread(path) for path in paths], found.notes)
+        files = list(paths.values())
+        found.maps += _guarded(lambda: _maps([pydicom.dcmread(path) for path in files], found.notes),  # noqa: B023
+                               files[0].parent.name + "/" + files[0].name, faults) or []  # fmt: skip
     if regions:
-        _regions(regions[0], found)
+        _regions(regions[0], found, faults)
         if len(regions) > 1:
             found.notes.append(f"{len(regions) - 1} more segmentations are there; only the first was read.")
     if not found.maps and found.labels is None and not found.measurements:
-        raise InputError(f"{folder} holds no maps, segmentations or measurement reports; give the folder of some.")
+        raise InputError(faults[0] if faults else (
+            f"{folder} holds no maps, segmentations or measurement reports; give the folder of some."
+        ))
+    found.notes += faults
     return found
 
 
+def _guarded(work: Callable[[], Any], name: str, faults: list[str]) -> Any:
+    """Read one object; one that cannot be read is named in a sentence and does not stop the others."""
+    try:
+        return work()
+    except InputError as fault:
+        faults.append(str(fault))
+    except Exception as fault:  # noqa: BLE001 - objects of others, and pydicom raises many kinds
+        reason = " ".join(str(fault).split())[:120]
+        faults.append(f"{name} cannot be read ({reason}); export it again, without compression.")
+    return None
+
+
+def _regions(path: Path, found: Imported, faults: list[str]) -> None:
+    """Read a segmentation onto the grid of the maps, or its own where there are none."""
+    grid = found.maps[0].geometry if found.maps else None
+    read = _guarded(lambda: read_segmentation(path, grid), path.name, faults)
+    if read is None:
+        return
+    found.labels, found.names, found.label_geometry, outside = read
+    if outside:
+        found.notes.append(f"{outside} voxels of the segmentation lie outside the maps and were left out.")
+
+
 def _is_map(header: Any) -> bool:
-    words = {str(word).upper() for word in header.get("ImageType") or []}
-    return "ADC" in words or (header.get("Manufacturer") == MANUFACTURER and "RealWorldValueMappingSequence" in header)
+    if header.get("Manufacturer") == MANUFACTURER and "RealWorldValueMappingSequence" in header:
+        return True
+    return is_adc([str(word) for word in header.get("ImageType") or []], str(header.get("SeriesDescription") or ""))
+
+
+def is_adc(image_type: Sequence[str], description: str) -> bool:
+    """Tell whether an image of a scanner is an ADC map, by its type, or as a derived image by its description."""
+    words = {word.strip().upper() for word in image_type}
+    if words & {"ADC", "ADC_MAP", "ADC_UNSPECIFIED"}:
+        return True
+    named = re.search(r"(?<![a-z])d?adc(?![a-z])|apparent diffusion", description.lower())
+    return "DERIVED" in words and named is not None and not re.search(r"exp|(?<![a-z])e-?adc", description.lower())
 
 
 def _maps(objects: Sequence[Any], notes: list[str]) -> list[ImportedMap]:
@@ -119,7 +165,8 @@ def _map(objects: Sequence[Any], notes: list[str]) -> ImportedMap:
     label = str(first.get("SeriesDescription", ""))
     if mapping is None:
         key, unit = "ADC", "mm2/s"
-        planes = planes * _guess_scale(planes, label, notes)
+        planes[planes == 0] = np.nan  # scanners write 0 where they have no value
+        planes = planes * guess_scale(planes, label, notes)
     else:
         scale = SCALES.get(unit)
         if scale is None:
@@ -131,7 +178,13 @@ def _map(objects: Sequence[Any], notes: list[str]) -> ImportedMap:
     words = label.removesuffix(" RESEARCH").split() if ours else []
     parameter = codes.parameter_of_map(key)[0]
     return ImportedMap(key, volume, geometry, parameter.unit if parameter else unit, origin, label,
-                       words[-1] if words else "", bvalues)  # fmt: skip
+                       words[-1] if words else "", bvalues, "PixelData" not in first,
+                       _text(first.get("SoftwareVersions")))  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    """Return an attribute of one or several values as text."""
+    return "" if value is None else str(value) if isinstance(value, str) else ", ".join(str(item) for item in value)
 
 
 def _planes(one: Any) -> Array:
@@ -181,108 +234,23 @@ def _meaning(mapping: Any) -> tuple[str, str, tuple[float, ...]]:
     units = mapping.get("MeasurementUnitsCodeSequence")
     coded, numbers = {}, []
     for item in mapping.get("QuantityDefinitionSequence") or []:
-        name = item.ConceptNameCodeSequence[0].CodeValue
+        name = OLD_NAMES.get(item.ConceptNameCodeSequence[0].CodeValue, item.ConceptNameCodeSequence[0].CodeValue)
         if "ConceptCodeSequence" in item:
             value = item.ConceptCodeSequence[0]
             coded[name] = (value.CodeValue, value.CodingSchemeDesignator)
         elif name == codes.B_VALUE[0] and item.get("NumericValue") is not None:
             numbers.append(float(item.NumericValue))
     quantity, derivation = coded.get(codes.QUANTITY[0]), coded.get(codes.DERIVATION[0])
-    return _key(quantity, derivation), str(units[0].CodeValue) if units else "", tuple(numbers)
+    return codes.key_of(quantity, derivation), str(units[0].CodeValue) if units else "", tuple(numbers)
 
 
-def _key(quantity: tuple[str, str] | None, derivation: tuple[str, str] | None) -> str:
-    if quantity is None:
-        return ""
-    candidates = [key for key, parameter in {**PARAMETERS, **EXTRAS}.items()
-                  if parameter.quantity_code[:2] == quantity]  # fmt: skip
-    candidates += [f"{key}_sd" for key in candidates]
-    for key in candidates:
-        code = codes.derivation_code(key)
-        if (code[:2] if code else None) == derivation:
-            return key
-    return "ADC" if quantity in codes.SCANNER_ADC and derivation is None else ""
-
-
-def _guess_scale(planes: Array, label: str, notes: list[str]) -> float:
+def guess_scale(planes: Array, label: str, notes: list[str]) -> float:
     """Return what the numbers of an ADC map without unit are worth in mm²/s: soft tissue has about 1e-3."""
     positive = planes[np.isfinite(planes) & (planes > 0)]
     middle = float(np.median(positive)) if positive.size else 1000.0
     scale = 1e-6 if middle > 10 else 1e-3 if middle > 0.05 else 1.0
     notes.append(f"'{label}' names no unit; its numbers were taken for {scale:g} mm²/s each, by their size.")
     return scale
-
-
-def stack(frames: Sequence[Frame], planes: Array) -> tuple[Array, Geometry]:
-    """Put planes (slice, row, column) in order by their positions; return (x, y, z) and the grid."""
-    orientation = frames[0].orientation
-    normal = np.cross(orientation[:3], orientation[3:])
-    along = np.array([frame.position @ normal for frame in frames])
-    order = np.argsort(along)
-    steps = np.diff(along[order])
-    if any(np.abs(frame.orientation - orientation).max() > 1e-3 for frame in frames) or (
-        steps.size and (steps.min() <= 1e-3 or np.ptp(steps) > 0.02 * steps.mean() + 1e-3)
-    ):
-        raise InputError("The slices of a map are doubled, missing or not parallel; export it again.")
-    step = float(steps.mean()) if steps.size else float(frames[0].thickness or 1.0)
-    affine = np.eye(4)
-    affine[:3, 0] = orientation[:3] * frames[0].spacing[1]
-    affine[:3, 1] = orientation[3:] * frames[0].spacing[0]
-    affine[:3, 2] = normal * step
-    affine[:3, 3] = frames[order[0]].position
-    volume = np.ascontiguousarray(planes[order].transpose(2, 1, 0))
-    return volume, Geometry(volume.shape, LPS_TO_RAS @ affine)
-
-
-def _regions(path: Path, found: Imported) -> None:
-    """Read a segmentation onto the grid of the maps, or its own where there are none."""
-    import highdicom
-
-    read = highdicom.seg.segread(path)
-    frames, numbers = frames_of(read), []
-    for item in read.PerFrameFunctionalGroupsSequence:
-        numbers.append(int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber))
-    pixels = read.pixel_array.reshape(-1, read.Rows, read.Columns)
-    if found.maps:
-        geometry = found.maps[0].geometry
-    else:
-        once = {round(float(frame.position @ np.cross(frame.orientation[:3], frame.orientation[3:])), 3): number
-                for number, frame in enumerate(frames)}  # fmt: skip
-        _, geometry = stack([frames[number] for number in once.values()], pixels[list(once.values())])
-    labels = np.zeros(geometry.shape, np.uint16)
-    inverse, outside = np.linalg.inv(LPS_TO_RAS @ geometry.affine), 0
-    for frame, number, plane in zip(frames, numbers, pixels, strict=True):
-        rows, columns = np.nonzero(plane)
-        points = (frame.position[:, None] + np.outer(frame.orientation[:3], columns * frame.spacing[1])
-                  + np.outer(frame.orientation[3:], rows * frame.spacing[0]))  # fmt: skip
-        index = np.rint((inverse @ np.vstack([points, np.ones(rows.size)]))[:3]).astype(int)
-        inside = np.all((index >= 0) & (geometry.shape > index.T).T, axis=0)
-        outside += int(np.count_nonzero(~inside))
-        labels[tuple(index[:, inside])] = number
-    if outside:
-        found.notes.append(f"{outside} voxels of the segmentation lie outside the maps and were left out.")
-    found.names = {int(one.SegmentNumber): str(one.get("TrackingID") or one.SegmentLabel)
-                   for one in read.SegmentSequence}  # fmt: skip
-    found.labels, found.label_geometry = labels, geometry
-
-
-def _measurements(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    import highdicom
-
-    rows = []
-    try:
-        report = highdicom.sr.srread(path)
-        for group in report.content.get_volumetric_roi_measurement_groups():
-            for one in group.get_measurements():
-                derivation = one.derivation
-                rows.append({
-                    "region": group.tracking_identifier, "map": _key((one.name.value, one.name.scheme_designator), None)
-                    or one.name.meaning, "statistic": derivation.meaning if derivation else "", "value": one.value,
-                    "unit": one.unit.value, "tracking_uid": group.tracking_uid,
-                })  # fmt: skip
-    except Exception:  # noqa: BLE001 - reports of other templates, and highdicom raises many kinds
-        notes.append(f"{path.name} is a report of another template and was passed over.")
-    return rows
 
 
 def on_grid(one: ImportedMap, geometry: Geometry) -> ImportedMap:
@@ -294,31 +262,3 @@ def on_grid(one: ImportedMap, geometry: Geometry) -> ImportedMap:
     values = np.full(index.shape[1], np.nan, np.float32)
     values[inside] = one.volume[tuple(nearest[:, inside])]
     return replace(one, volume=values.reshape(geometry.shape), geometry=geometry)
-
-
-def compare_adc(
-    found: Imported, maps: dict[str, Array], geometry: Geometry, labels: Any = None, names: Any = None,
-    estimator: str = "",
-) -> list[dict[str, Any]]:
-    """Put each ADC map of a scanner beside ours: rows of region, ours, scanner, difference [mm²/s] and [%].
-
-    Ours is ADC where there is one, else D; both medians over the voxels of the region where both have a value.
-    """
-    from .roistatistics import regions_of
-
-    ours = next((key for key in ("ADC", "D") if key in maps), None)
-    others = [one for one in found.maps if one.key == "ADC" and one.origin != MANUFACTURER]
-    if ours is None or not others:
-        raise InputError("There is no ADC map of a scanner beside one of ours to compare; give both.")
-    rows = []
-    for one in others:
-        theirs = on_grid(one, geometry).volume
-        for region, inside in regions_of(labels, names, geometry.shape, None).items():
-            both = inside & np.isfinite(theirs) & np.isfinite(maps[ours])
-            mine, other = (float(np.median(v[both])) if both.any() else np.nan for v in (maps[ours], theirs))
-            rows.append({
-                "estimator": estimator, "map": ours, "scanner": one.label, "region": region, "n": int(both.sum()),
-                "ours": mine, "theirs": other, "difference": mine - other,
-                "difference_percent": 100 * (mine - other) / other if other else np.nan,
-            })  # fmt: skip
-    return rows

@@ -45,7 +45,7 @@ def parametric_map(
         lut_label=f"IVIM_{key}"[:16], lut_explanation=f"{title}"[:64], unit=unit,
         value_range=(low, high), slope=1.0, intercept=0.0,
     )
-    mapping.QuantityDefinitionSequence = codes.quantity_definition(key, estimator, bvalues)
+    mapping.QuantityDefinitionSequence = codes.quantity_definition(key, estimator, bvalues, provenance.get("options"))
     center, width = _window(parameter, is_sd, low, high)
     rows, columns = source.spacing[1:]
     made = highdicom.pm.ParametricMap(
@@ -72,7 +72,11 @@ def parametric_map(
         made.SharedFunctionalGroupsSequence[0].ParametricMapFrameTypeSequence[0].FrameType = list(made.ImageType)
     # highdicom sets no padding. Its limit is optional in the standard, but the validator asks for it.
     made.FloatPixelPaddingValue = made.FloatPixelPaddingRangeLimit = float("nan")
+    made.ContentCreatorName = None
+    _put_in_order(made, source)
     name_body(made, source)
+    # Optional in the standard, but dcmqi, and with it Slicer's own reader, ends with a fault where it is missing.
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy_item(source)]
     name_sources(made, source)
     codes.declare_scheme(made)
     complete(made, source)
@@ -85,7 +89,9 @@ def name_sources(dataset: Any, source: Source) -> None:
     for item in dataset.PerFrameFunctionalGroupsSequence:
         position = np.array([float(x) for x in item.PlanePositionSequence[0].ImagePositionPatient])
         number = int(np.rint((position - first) @ normal / source.spacing[0]))
-        item.DerivationImageSequence = [derivation_item(source.slices[number])]
+        if number not in source.derivations:
+            source.derivations[number] = derivation_item(source.slices[number])
+        item.DerivationImageSequence = [source.derivations[number]]
     dataset.ReferencedSeriesSequence = referenced_series(source)
 
 
@@ -96,6 +102,19 @@ def derivation_item(frames: Sequence[Frame]) -> Any:
     item = Dataset()
     item.DerivationCodeSequence = [codes.concept(codes.ANALYSIS)]
     item.SourceImageSequence = source_items(frames)
+    return item
+
+
+def anatomy_item(source: Source) -> Any:
+    """Build the item of Frame Anatomy Sequence from what the source says; a region that it does not name stays open."""
+    from pydicom.dataset import Dataset
+
+    item, template = Dataset(), source.template
+    named = template.get("AnatomicRegionSequence")
+    part = str(template.get("BodyPartExamined") or "").upper().replace(" ", "")
+    item.AnatomicRegionSequence = named or [codes.concept(codes.BODY_PARTS.get(part, codes.SOMEWHERE))]
+    side = str(template.get("Laterality") or "").upper()
+    item.FrameLaterality = side if side in ("R", "L") else "U"
     return item
 
 
@@ -150,6 +169,24 @@ def name_body(dataset: Any, source: Source) -> None:
     for key in ("BodyPartExamined", "Laterality"):
         if key in source.template:
             dataset[key] = source.template[key]
+
+
+def _put_in_order(made: Any, source: Source) -> None:
+    """Put frames in the order of their positions along the normal: highdicom files them from the other end.
+
+    Any order is allowed, but dcmqi, and with it Slicer's own reader, takes the frames as they come and would show the
+    stack upside down.
+    """
+    normal = np.cross(source.orientation[:3], source.orientation[3:])
+    items = list(made.PerFrameFunctionalGroupsSequence)
+    along = [np.array([float(x) for x in item.PlanePositionSequence[0].ImagePositionPatient]) @ normal
+             for item in items]  # fmt: skip
+    order = np.argsort(along)
+    planes = np.frombuffer(made.FloatPixelData, np.float32).reshape(len(items), -1)
+    made.FloatPixelData = planes[order].tobytes()
+    made.PerFrameFunctionalGroupsSequence = [items[number] for number in order]
+    for number, item in enumerate(made.PerFrameFunctionalGroupsSequence, 1):
+        item.FrameContentSequence[0].DimensionIndexValues = [number]
 
 
 def _short(values: Array) -> list[float]:

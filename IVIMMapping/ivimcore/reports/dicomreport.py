@@ -110,22 +110,23 @@ def _group(
 
     measurements = []
     method = codes.concept(codes.model_code(result.estimator))
-    fitting = codes.fitting_code(result.estimator, result.bvalues)
+    fitting = codes.fitting_code(result.estimator, result.bvalues, result.provenance.get("options"))
+    how = _how(fitting, result.bvalues)
     for row in rows:
         parameter, _ = codes.parameter_of_map(row["map"])
         assert parameter is not None
         for key, derivation in STATISTICS:
             if not np.isfinite(row[key]):
                 continue
-            measurements.append(sr.Measurement(
+            one = sr.Measurement(
                 name=codes.concept(parameter.quantity_code), value=float(row[key]),
                 unit=codes.concept(parameter.unit_code), derivation=codes.concept(derivation), method=method,
                 algorithm_id=sr.AlgorithmIdentification(
                     name=f"IVIMSlicer {result.estimator}", version=__version__,
-                    parameters=[f"{codes.FITTING[2]}: {fitting[2]}",
-                                f"b [s/mm2]: {' '.join(f'{b:g}' for b in result.bvalues)}"],
                 ),
-            ))  # fmt: skip
+            )
+            one[0].ContentSequence.extend(how)
+            measurements.append(one)
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=segment.TrackingUID, identifier=segment.TrackingID),
         referenced_segment=sr.ReferencedSegment(
@@ -136,6 +137,22 @@ def _group(
         time_point_context=sr.TimePointContext(time_point=time_point), measurements=measurements,
         finding_type=codes.concept(CATEGORY), method=None,
     )
+
+
+def _how(fitting: codes.Code, bvalues: Sequence[float]) -> list[Any]:
+    """Build fitting method and b-values of a measurement, in the form of PS3.17 Annex EEEE.2."""
+    import highdicom.sr as sr
+
+    method = sr.CodeContentItem(
+        name=codes.concept(codes.FITTING), value=codes.concept(fitting),
+        relationship_type=sr.RelationshipTypeValues.HAS_CONCEPT_MOD,
+    )
+    return [method, *(
+        sr.NumContentItem(
+            name=codes.concept(codes.B_VALUE), value=float(b), unit=codes.concept(codes.B_UNIT),
+            relationship_type=sr.RelationshipTypeValues.INFERRED_FROM,
+        ) for b in bvalues
+    )]  # fmt: skip
 
 
 def _evidence(header: Any, source: Source) -> Any:

@@ -26,7 +26,7 @@ PATIENT_AND_STUDY = (
     "IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
     "StudyDescription", "FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined",
-    "Laterality",
+    "Laterality", "AnatomicRegionSequence",
 )
 ALLOWED_EMPTY = (
     "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
@@ -68,7 +68,8 @@ class Source:
     """The source series on the grid of the maps.
 
     `template` a header with patient and study; `slices` the frames at each slice, in the order of `planes`; `axes`
-    and `flips` turn a map (x, y, z) into (slice, row, column); `notes` sentences for the person.
+    and `flips` turn a map (x, y, z) into (slice, row, column); `notes` sentences for the person; `derivations` the
+    items that name the images of a slice, built once for all maps.
     """
 
     template: Any
@@ -79,6 +80,7 @@ class Source:
     orientation: Array
     thickness: float
     notes: list[str] = field(default_factory=list)
+    derivations: dict[int, Any] = field(default_factory=dict)
 
     def planes(self, volume: Array) -> Array:
         """Turn a map (x, y, z) into (slice, row, column) as the scanner would have stored it."""
@@ -119,6 +121,14 @@ def require_packages() -> None:
         import pydicom  # noqa: F401
     except ImportError:
         raise InputError(HOW_TO_INSTALL) from None
+
+
+def require_pydicom() -> None:
+    """Refuse, with how to install it, where pydicom is missing; Slicer brings it."""
+    try:
+        import pydicom  # noqa: F401
+    except ImportError:
+        raise InputError("Reading DICOM objects needs pydicom; install it with 'pip install pydicom'.") from None
 
 
 def read_source(

@@ -1,0 +1,32 @@
+"""highdicom, which writes our DICOM objects: offered with one question when somebody exports, never at import."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import slicer
+from slicer.i18n import tr as _
+
+HIGHDICOM = "highdicom>=0.28.2"
+
+
+def canWriteDicom() -> bool:
+    """Tell whether highdicom and pydicom are there."""
+    return all(importlib.util.find_spec(name) is not None for name in ("highdicom", "pydicom"))
+
+
+def offerHighdicom() -> str:
+    """Ask once whether highdicom may be installed, and install it; return what is still missing, or ''."""
+    if canWriteDicom():
+        return ""
+    if not slicer.util.confirmOkCancelDisplay(
+        _("DICOM objects are written by the package 'highdicom' (about 1 MB). Install it now?")
+    ):
+        return _("The package 'highdicom' was not installed; DICOM objects cannot be written without it.")
+    try:
+        slicer.util.pip_install(HIGHDICOM)
+    except Exception as fault:  # pip ends with one of many
+        return _("The package 'highdicom' cannot be installed ({reason}); install it by hand.").format(reason=fault)
+    importlib.invalidate_caches()
+    return "" if canWriteDicom() else _("Restart Slicer to complete the installation.")
