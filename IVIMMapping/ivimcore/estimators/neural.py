@@ -22,6 +22,9 @@ KEYS = ("D", "f", "Dstar")
 TORCH_IS_MISSING = (
     "'{name}' needs PyTorch; install it through Slicer's PyTorch extension or 'pip install torch safetensors'."
 )
+ONE_TRAINING = (
+    "'{name}' holds one training: what a value owes to it (epistemic) is unknown; the errors are those of the noise."
+)
 ASSUMED_SNR = 20.0
 """SNR that is assumed, and said, where the images do not tell their noise."""
 NOISE_VOXELS = 20_000
@@ -95,6 +98,8 @@ class Network(VoxelwiseEstimator):
         object.__setattr__(ready, "shares", shares)
         with one_thread():
             result = super(Network, ready).fit(signal, noise, mask, progress, threads)
+        if self.ensemble and self.card.members < 2:
+            warnings.append(ONE_TRAINING.format(name=self.name))
         voxels = max(1, sum(count for count, _, _ in shares))
         warnings += self._said(
             sum(count * outside for count, outside, _ in shares) / voxels, sum(n for _, _, n in shares) / voxels

@@ -38,7 +38,10 @@ KINDS = {
     "anyprotocol": ("hidden", "layers", "components", "token", "context", "depth", "heads"),
 }
 """Architectures and the options each has."""
-LARGEST_OPTION = 4096
+LARGEST_OPTION = 1024
+MOST_LAYERS = 16
+"""With the largest width, so many layers stay below what `LARGEST_WEIGHTS` allows: a card alone cannot fill the memory,
+because the network is built before its shapes are compared with those of the weights."""
 MOST_MEMBERS = 64
 NORMALISATIONS = ("b0", "series", "direction")
 _REQUIRED = {
@@ -185,12 +188,13 @@ def check_card(content: Any, name: str) -> None:
         raise wrong("its id is not made of small letters, digits and _")
     if not 1 <= content["members"] <= MOST_MEMBERS:
         raise wrong(f"it has {content['members']} members")
-    _check_architecture(content["architecture"], wrong)
+    check_architecture(content["architecture"], wrong)
     _check_weights_entry(content["weights"], wrong)
     _check_scope(content, wrong)
 
 
-def _check_architecture(architecture: dict[str, Any], wrong: Any) -> None:
+def check_architecture(architecture: dict[str, Any], wrong: Any) -> None:
+    """Check kind and options of an architecture; `wrong(what)` makes the error to raise."""
     kind, options = architecture.get("kind"), architecture.get("options", {})
     if kind not in KINDS:
         raise wrong(f"its architecture '{kind}' is unknown; known are {', '.join(KINDS)}")
@@ -201,7 +205,8 @@ def _check_architecture(architecture: dict[str, Any], wrong: Any) -> None:
             raise wrong(f"the architecture '{kind}' has no option '{key}'")
         if isinstance(value, bool) or (key == "output" and value in ("absolute", "sigmoid", "scaled")):
             continue
-        if not isinstance(value, int | float) or not 0 <= value <= LARGEST_OPTION:
+        most = {"layers": MOST_LAYERS, "depth": MOST_LAYERS, "dropout": 0.99}.get(key, LARGEST_OPTION)
+        if key == "output" or not isinstance(value, int | float) or not 0 <= value <= most:
             raise wrong(f"the option '{key}' of its architecture is {value!r}")
 
 

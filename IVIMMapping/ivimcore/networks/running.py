@@ -92,9 +92,10 @@ class FixedProtocolRunner:
         values = means.mean(0)
         errors, extras = {}, {}
         if self.ensemble:
-            epistemic = means.std(0) if len(means) > 1 else torch.zeros_like(values)
+            # One training cannot tell what training owes to chance: unknown, not 0.
+            epistemic = means.std(0) if len(means) > 1 else torch.full_like(values, torch.nan)
             aleatoric = self._aleatoric(x, unit)
-            total = (epistemic**2 + aleatoric**2).sqrt()
+            total = (epistemic.nan_to_num() ** 2 + aleatoric**2).sqrt()
             for number, key in enumerate(KEYS):
                 errors[key] = total[:, number].numpy()
                 extras[f"{key}_epistemic"] = epistemic[:, number].numpy()
@@ -206,7 +207,8 @@ class AnyProtocolRunner:
         if self.ensemble:
             moments = [member.share_moments() for member in outputs]
             means, deviations = (torch.stack([pair[i][0] for pair in moments]) for i in (0, 1))
-            into[:, column : column + 3] = (means - means.mean(0)).square().mean(0).sqrt()
+            spread = (means - means.mean(0)).square().mean(0).sqrt()
+            into[:, column : column + 3] = spread if len(outputs) > 1 else torch.nan
             into[:, column + 3 : column + 6] = deviations.square().mean(0).sqrt()
         matrix, offset, largest = (part[group] for part in self.white)
         into[:, -1] = torch.addmm(offset, inputs[0, :, :-1], matrix).square().sum(1).sqrt() / largest
