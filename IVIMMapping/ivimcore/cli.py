@@ -68,8 +68,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--voxels", type=int, default=None, help="number of simulated voxels")
     evaluate.add_argument("--bvalues", type=float, nargs="+", default=None, metavar="B",
                           help="your b-values instead of those of 'linearity', one per image [s/mm²]")
-    evaluate.add_argument("--limit", nargs="?", const="gaussian", choices=("gaussian", "rician"), default=None,
-                          help="compute the smallest possible error on the same voxels (1 or 10 ms a voxel)")
+    evaluate.add_argument("--limit", nargs="?", const="gaussian", choices=("gaussian", "rician", "none"),
+                          help="likelihood of the smallest possible error on the same voxels (gaussian; 1 or 10 ms a "
+                          "voxel), or none")
     evaluate.add_argument("--out", metavar="DIR", default=None, help="folder for the table (CSV) and the figures")
     evaluate.add_argument("--card", action="store_true", help="write the numbers of trained models into their cards")
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -191,7 +192,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         print("\n".join(f"{name:10s} {sentence}" for name, sentence in suite.descriptions().items()))
         return
     report = suite.evaluate(
-        options.benchmark, _flat(options.estimator), options.snr, options.voxels, options.limit, options.bvalues
+        options.benchmark, _flat(options.estimator), options.snr, options.voxels,
+        None if options.limit == "none" else options.limit or "auto", options.bvalues,
     )
     print(json.dumps(report.rows, indent=2) if options.json else report.text)
     if options.out:
@@ -296,6 +298,10 @@ def _requests(options: argparse.Namespace) -> tuple[Any, ...]:
     return tuple(Request(name, chosen[name]) for name in names)
 
 
+def _short(number: float | None) -> str:
+    return "no number" if number is None else f"{number:.5g}"
+
+
 class _Screen:
     """Shows the events of a job: a bar with the remaining time on a terminal, plain lines elsewhere, or JSON."""
 
@@ -320,7 +326,7 @@ class _Screen:
             self._bar(event["fraction"], event["seconds_left"])
         elif kind == "training":
             self._text = (f"member {event['member']} of {event['members']}, step {event['step']} of {event['steps']}, "
-                          f"loss {event['loss']:.5g}, on voxels held out {event['check']:.5g}")  # fmt: skip
+                          f"loss {_short(event['loss'])}, on voxels held out {_short(event['check'])}")  # fmt: skip
             if not self._live:
                 self._line(self._text)
         elif kind == "warning":

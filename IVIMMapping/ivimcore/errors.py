@@ -22,5 +22,9 @@ class ChoiceNeeded(InputError):
         self.ways = ways
 
 
+class GpuMemoryError(InputError):
+    """The GPU holds not even the smallest part of the work; a window can offer the processor instead."""
+
+
 class Cancelled(Exception):
     """The person asked to stop. Nothing has been written."""

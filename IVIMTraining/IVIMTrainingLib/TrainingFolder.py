@@ -27,7 +27,7 @@ _LARGEST = 5_000_000
 
 @dataclass(frozen=True)
 class StoredTraining:
-    """One training in `folder`: `recipe`, and `about` (title, minutes, bvalues of the series or None, begun)."""
+    """One training in `folder`: `recipe`, and `about` (minutes, bvalues of the series or None, begun, device)."""
 
     folder: Path
     recipe: dict[str, Any]
@@ -51,6 +51,20 @@ class StoredTraining:
     def canResume(self) -> bool:
         """Whether it was stopped or interrupted after its first checkpoint."""
         return any((self.modelFolder / _WORK).glob(f"member*/{_CHECKPOINT}"))
+
+    @property
+    def device(self) -> str:
+        """Where it computes: "auto" is the GPU where there is one, else "cpu"."""
+        return str(self.about.get("device", "auto"))
+
+    def onProcessor(self) -> StoredTraining:
+        """Return the same training, from now on without the GPU; raises InputError where that cannot be written."""
+        about = {**self.about, "device": "cpu"}
+        try:
+            (self.folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        except OSError as fault:
+            raise InputError(diskSentence(fault, self.folder)) from None
+        return StoredTraining(self.folder, self.recipe, about)
 
     def card(self) -> ModelCard | None:
         """Return the card of what was trained, None without any; raises InputError for a damaged one."""

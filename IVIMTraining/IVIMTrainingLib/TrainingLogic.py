@@ -99,6 +99,13 @@ class TrainingLogic:
             raise InputError(f"The training '{stored.title}' cannot be resumed; start it again.")
         return TrainingRun(stored, None, resume=True)
 
+    def goOnWithProcessor(self, stored: StoredTraining) -> TrainingRun:
+        """Go on with a training for which the GPU has no memory left, from what it has saved or from its start.
+
+        Raises InputError for a folder that cannot be written.
+        """
+        return TrainingRun(stored.onProcessor(), None, resume=stored.canResume)
+
     def save(self, stored: StoredTraining, title: str, description: str | None = None) -> ModelCard:
         """Save what a training has learned among the person's models, and delete the rest of it; returns the card.
 

@@ -66,6 +66,8 @@ class TrainingRun:
         self.log: list[str] = []
         self.card: ModelCard | None = None
         self.checks: dict[str, Any] | None = None
+        self.lacksGpuMemory = False
+        """Whether it failed because the GPU has no memory left: a processor could go on."""
         self._series = series
         self._stopWished = False
         self._began, self._ended = time.monotonic(), None
@@ -173,7 +175,7 @@ class TrainingRun:
         bvalues = about.get("bvalues")
         return TrainingJob(
             recipe=str(self.stored.folder / RECIPE), out=str(self.stored.folder / MODELS),
-            minutes=float(about["minutes"]), resume=self.resume, threads=threads,
+            minutes=float(about["minutes"]), resume=self.resume, threads=threads, device=self.stored.device,
             series=None if bvalues is None else seriesJob(self.stored.folder, tuple(bvalues)),
         )
 
@@ -188,6 +190,7 @@ class TrainingRun:
         if process.lastErrorText:
             self.log += process.lastErrorText.splitlines()
         if failure is not None:
+            self.lacksGpuMemory = failure.get("kind") == "gpu_memory"
             raise InputError(f"{failure.get('sentence', '')} {failure.get('advice', '')}".strip())
         if not isComplete:
             if self._stopWished:
@@ -242,7 +245,7 @@ class TrainingRun:
         if state == DONE:
             self.fraction = 1.0
             self.stored.forgetSeries()
-        if not (self.stored.hasModel or self.stored.canResume):
+        if not (self.stored.hasModel or self.stored.canResume or self.lacksGpuMemory):
             self.stored.discard()
         self.secondsLeft = None
         self._series = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from ivimcore import InputError
@@ -169,6 +170,8 @@ class TrainingSection:
             self._finish(run)
 
     def _finish(self, run: TrainingRun) -> None:
+        if run.lacksGpuMemory and self._onLackOfMemory(run):
+            return
         if run.sentence:
             self.state.say(run.sentence, "error")
         elif run.state == STOPPED:
@@ -184,6 +187,19 @@ class TrainingSection:
             self._listStored(run.stored)
             self._showButtons()
         self.state.runChanged()
+
+    def _onLackOfMemory(self, run: TrainingRun) -> bool:
+        """Ask whether the processor shall go on where the GPU has no memory left; say whether it does."""
+        question = _("{sentence}\n\nGo on with the processor? It is slower.").format(sentence=run.sentence)
+        if slicer.util.confirmYesNoDisplay(question):
+            try:
+                self._begin(self.state.logic.goOnWithProcessor(run.stored))
+                return True
+            except InputError as fault:
+                run.sentence = str(fault)
+        if not (run.stored.hasModel or run.stored.canResume):
+            run.stored.discard()
+        return False
 
     # --- showing -----------------------------------------------------------------------------------------------
 
@@ -201,6 +217,8 @@ class TrainingSection:
             text = _("{title}: {status} after {time}").format(
                 title=run.title, status=run.statusText, time=durationText(run.seconds)
             )
+        elif run.notes:
+            text = f"{text}\n{run.notes[-1]}"
         showText(self.ui.progressLabel, text)
         self.lossPlot.draw(run.history)
         shown = "\n".join(run.log)

@@ -113,6 +113,9 @@ def test_listing_models_imports_no_torch(model):
         ({"architecture": {"kind": "mlp", "options": {"code": "import os"}}}, "no option 'code'"),
         ({"architecture": {"kind": "mlp", "options": {"hidden": 10**9}}}, "'hidden'"),
         ({"architecture": {"kind": "mlp", "options": {"layers": "x"}}}, "'layers'"),
+        ({"architecture": {"kind": "mlp", "options": {"layers": 4096}}}, "'layers'"),
+        ({"architecture": {"kind": "mlp", "options": {"dropout": 5}}}, "'dropout'"),
+        ({"architecture": {"kind": "mlp", "options": {"output": 1}}}, "'output'"),
         ({"weights": {"file": "w.pt", "sha256": "0" * 64}}, "not safetensors"),
         ({"weights": {"file": "../w.safetensors", "sha256": "0" * 64}}, "own folder"),
         ({"weights": {"file": "/etc/w.safetensors", "sha256": "0" * 64}}, "own folder"),
@@ -249,7 +252,11 @@ def test_every_bundled_model_is_in_order_small_and_can_be_trained_again(folder):
     card = ModelCard.read(folder)
     assert card.id == folder.name and card.check_weights()
     assert card.licence == "Apache-2.0" and card.references and card.checks
-    assert card.id in recipes.names()
+    recipe = recipes.Recipe.read(card.id)
+    assert recipe.content.get("training") == card.training["recipe"] and recipe.training["members"] == card.members
+    for member, (done, ended) in enumerate(zip(card.training["steps"], card.training["ended"], strict=True)):
+        # By a budget of minutes nobody would come to the same weights.
+        assert done == recipe.settings(member)["steps"] or ended.startswith("no progress")
 
 
 def test_all_bundled_weights_together_are_small():
@@ -276,6 +283,21 @@ def test_every_recipe_that_comes_along_can_be_read(name):
         ({"training": {"steps": 0}}, "'steps'"),
         ({"training": {"rate": -1}}, "positive"),
         ({"training": {"speed": 1}}, "no entry 'speed'"),
+        ({"training": {"rate": "fast"}}, "'rate'"),
+        ({"training": {"pool": -1}}, "'pool'"),
+        ({"training": {"amp": "yes"}}, "true or false"),
+        ({"training": {"validation": 1}}, "between 0 and 1"),
+        ({"training": [1]}, "'training' is not a table"),
+        ({"architecture": "mlp"}, "'architecture' is not a table"),
+        ({"architecture": {"kind": "mlp", "options": {"speed": 1}}}, "no option 'speed'"),
+        ({"noise": 20}, "'noise' is not a table"),
+        ({"acquisition": {"bvalues": "many"}}, "not a list of numbers"),
+        ({"acquisition": {"bvalues": [0, -10, 100, 800]}}, "negative"),
+        ({"distribution": {"kind": "magic"}}, "uniform, patients, mixture"),
+        ({"distribution": {"kind": "uniform", "ranges": {"D": [3e-3, 1e-3]}}}, "lower first"),
+        ({"distribution": {"kind": "mixture", "parts": []}}, "no parts"),
+        ({"strategy": {"labels": "truth", "weights": [1, 2]}}, "four numbers"),
+        ({"normalisation": "direction"}, "any protocol"),
         ({"id": "Bad Name"}, "id"),
     ],
 )

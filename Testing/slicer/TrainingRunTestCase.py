@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from unittest import mock
 
 import slicer
-from IVIMTestTraining import TrainingTest, needsTorch, withoutTorch
+from IVIMTestTraining import MINUTES, TrainingTest, needsTorch, withoutTorch
 from PanelSeries import smallPhantom
 
 LONG = 20.0
@@ -16,9 +17,10 @@ LONG = 20.0
 class TrainingRunTestCase(TrainingTest):
     def test_train_check_save_and_fit(self):
         self.openTraining()
+        self.ui.minutesSpinBox.setValue(4 * MINUTES)  # time to look at it while it learns, on a busy machine, too
         run = self.startTraining()
         self.assertEqual(self.ui.startButton.text, "Cancel")
-        self.waitUntil(lambda: len(run.history) > 2, 120)
+        self.waitUntil(lambda: run.isOver or run.history, 120)
         self.process(0.3)
         self.assertTrue(self.ui.lossFrame.visible)
         self.assertIn("1: held out", self.panel.training.lossPlot.chart.names())
@@ -180,6 +182,36 @@ class TrainingRunTestCase(TrainingTest):
         run.wait()
         self.assertEqual(run.state, "stopped")
         self.assertEqual(self.logic.training.save(run.stored, "Later").id, "later")
+
+    def test_where_the_gpu_has_no_memory_the_processor_is_offered(self):
+        """The process says so, as it would on a small GPU; the second one computes where it was told to."""
+        from IVIMTrainingLib import TrainingRun as module
+
+        begun = []
+
+        class Full(module.WorkerProcess):
+            def __init__(self, job, *rest):
+                begun.append(job.device)
+                super().__init__(replace(job, recipe="nowhere") if len(begun) == 1 else job, *rest)
+
+            def poll(self):
+                lacks = {"event": "error", "sentence": "The GPU has no memory left.", "kind": "gpu_memory"}
+                return [lacks if event["event"] == "error" else event for event in super().poll()]
+
+        self.openTraining()
+        for answer, expected in ((True, ["auto", "cpu"]), (False, ["auto"])):
+            begun.clear()
+            ask = mock.Mock(return_value=answer)
+            with mock.patch.object(module, "WorkerProcess", Full), mock.patch("slicer.util.confirmYesNoDisplay", ask):
+                self.finish(self.startTraining())
+                self.waitUntil(lambda: not self.panel.state.isBusy, 180)
+                self.process(0.2)
+            self.assertEqual(begun, expected)
+            self.assertIn("Go on with the processor?", ask.call_args.args[0])
+            self.assertEqual(self.panel.state.run.state, "done" if answer else "failed")
+            self.assertEqual(len(list((self.models / ".trainings").iterdir())), 1 if answer else 0)
+            self.ui.discardButton.click()
+        self.assertIn("no memory left", self.ui.messageLabel.text)
 
     def test_a_full_disk_is_said(self):
         self.openTraining()

@@ -67,6 +67,33 @@ def test_an_ensemble_keeps_noise_and_training_apart(name, models):
         np.testing.assert_allclose(result.errors[key] ** 2, epistemic**2 + aleatoric**2, rtol=2e-3)
 
 
+def test_one_training_cannot_tell_its_own_spread_and_says_so(models, tmp_path, monkeypatch):
+    from conftest_models import recipe_of
+
+    from ivimcore.evaluation.metrics import cv_net
+    from ivimcore.networks.modelling import train
+
+    train(recipe_of("mlp_supervised_brain16", {"steps": 20, "every": 20}, id="alone"), tmp_path)
+    monkeypatch.setenv(zoo.VARIABLE, str(tmp_path))
+    signal, truth, acquisition = volume()
+    result = create("alone", ensemble=True).fit(signal, acquisition)
+    assert np.isnan(result.extras["D_epistemic"]).all() and np.isnan(cv_net(result.extras["D_epistemic"], truth["D"]))
+    np.testing.assert_array_equal(result.errors["D"], result.extras["D_aleatoric"])
+    assert any("holds one training" in sentence for sentence in result.provenance["warnings"])
+
+
+def test_options_of_a_card_that_do_not_go_together_are_refused(models, tmp_path):
+    import json
+    import shutil
+
+    shutil.copytree(models / "small_any", tmp_path / "small_any")
+    card = tmp_path / "small_any" / "card.json"
+    content = json.loads(card.read_text())
+    content["architecture"]["options"]["heads"] = 3  # 16 numbers a token cannot be shared among 3
+    card.write_text(json.dumps(content))
+    refused(lambda: load(ModelCard.read(tmp_path / "small_any")), "cannot be built")
+
+
 def test_more_noise_is_more_aleatoric_uncertainty(models):
     errors = [create("small_any").fit(*volume(snr)[::2]).errors["D"].mean() for snr in (100, 10)]
     assert errors[1] > 2 * errors[0]

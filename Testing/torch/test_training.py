@@ -16,24 +16,17 @@ from refusal import refused
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
-from conftest_models import recipe_of  # noqa: E402
+from conftest_models import SHORT, recipe_of, trainer  # noqa: E402
 
-from ivimcore.errors import InputError  # noqa: E402
-from ivimcore.networks import checkpoint, modelling, sampling, tasks, training  # noqa: E402
+from ivimcore.networks import modelling, sampling, training  # noqa: E402
 from ivimcore.networks.build import build, load  # noqa: E402
-from ivimcore.networks.cards import ModelCard, write_card  # noqa: E402
+from ivimcore.networks.cards import ModelCard  # noqa: E402
 from ivimcore.networks.modelling import train  # noqa: E402
 from ivimcore.networks.tasks import make_task  # noqa: E402
 from ivimcore.networks.training import Trainer  # noqa: E402
 from ivimcore.physics.phantom import abdomen  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-SHORT = {"steps": 60, "every": 20, "batch": 64, "rate": 1e-3}
-
-
-def trainer(folder, **settings):
-    recipe = recipe_of("mlp_supervised_paper1", {**SHORT, **settings})
-    return Trainer(make_task(recipe, recipe.training["seed"]), recipe.training, folder)
 
 
 def assert_same(one, other):
@@ -115,64 +108,24 @@ def test_progress_tells_the_seconds_left_of_all_members(tmp_path):
     assert told[0].seconds_left > told[2].seconds_left > 0 and told[-1].seconds_left == 0
 
 
-def test_a_loss_that_is_no_number_stops_with_the_last_good_weights_and_says_why(tmp_path):
-    work = trainer(tmp_path)
-    real = work.task.loss
-    work.task.loss = lambda *batch: real(*batch) * (torch.nan if work.step == 45 and work.task.network.training else 1)
-    result = work.run()
-    assert "no number at step 45" in result.ended
-    assert all(torch.isfinite(value).all() for value in result.weights.values())
-
-
-def test_a_loss_that_is_no_number_from_the_start_is_an_error(tmp_path):
-    work = trainer(tmp_path)
-    work.task.loss = lambda *batch: work.task.network(batch[0]).sum() * torch.nan
-    refused(work.run, "no number from the start")
-
-
-def test_a_full_disk_is_said_in_one_sentence(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    monkeypatch.setattr(training, "SAVE_EVERY", 0)
-    refused(trainer(tmp_path).run, "make room on the disk and resume")
-
-
-def test_too_little_room_is_refused_before_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(modelling, "ROOM", 2**62)
-    refused(lambda: train(recipe_of("mlp_supervised_paper1", SHORT), tmp_path), "make room on the disk")
-
-
-def test_a_gpu_without_memory_gets_smaller_parts_and_then_the_person_is_asked(tmp_path):
-    work = trainer(tmp_path)
-
-    def with_memory_for(most, work):
-        real = work.task.loss
-
-        def loss(*batch):
-            if len(batch[0]) > most and work.task.network.training:
-                raise torch.cuda.OutOfMemoryError("out of memory")
-            return real(*batch)
-
-        work.task.loss = loss
-        return work
-
-    told = []
-    with_memory_for(20, work).run(lambda report: told.append(report.note))
-    assert "4 parts" in told[0]
-    refused(with_memory_for(0, trainer(tmp_path)).run, "choose a smaller 'batch'")
-
-
-def test_a_damaged_checkpoint_is_refused(tmp_path):
-    (tmp_path / checkpoint.FILE).write_bytes(b"\x80\x04nonsense")
-    refused(lambda: trainer(tmp_path).resume(), "train without --resume")
+def test_the_budget_that_ended_a_training_stands_in_its_card(tmp_path):
+    recipe = recipe_of("mlp_supervised_paper1", {**SHORT, "steps": 20})
+    assert train(recipe, tmp_path).training["minutes"] is None
+    assert train(recipe, tmp_path, minutes=5).training["minutes"] == 5
 
 
 def test_the_simulator_tells_how_many_signals_it_makes_in_a_second():
     source = sampling.Uniform.of({"D": (5e-4, 3e-3), "f": (0, 0.5), "Dstar": (0.01, 0.1), "S0": (1, 1)})
     rate = sampling.Simulator(source, torch.linspace(0, 900, 11), (20, 20)).rate()
     assert 0 < rate < float("inf")
+
+
+def test_on_a_gpu_only_kernels_of_one_order_are_used_while_it_trains():
+    assert not torch.are_deterministic_algorithms_enabled()
+    for device, wanted, expected in (("cuda", True, True), ("cuda", False, False), ("cpu", True, False)):
+        with training.repeatable(torch.device(device), wanted):
+            assert torch.are_deterministic_algorithms_enabled() is expected
+        assert not torch.are_deterministic_algorithms_enabled()
 
 
 # --- what is learned -----------------------------------------------------------------------------------------------
@@ -213,7 +166,7 @@ def test_the_hybrid_with_alpha_one_is_training_on_labels():
 )
 def test_every_architecture_learns(name, tmp_path):
     recipe = recipe_of(name, {"steps": 60, "every": 30, "pool": 1000, "rate": 3e-3, "warmup": 0})
-    result = Trainer(make_task(recipe, 1), recipe.training, tmp_path).run()
+    result = Trainer(make_task(recipe, 1), recipe.settings(0), tmp_path).run()
     assert result.history[-1][1] < result.history[0][1]
 
 
@@ -247,15 +200,6 @@ def test_tissue_of_patients_comes_from_the_segmented_fit_of_a_series(tmp_path):
     assert float((drawn[:, 1] > 0.9).float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
-def test_files_that_are_no_tissue_are_refused(tmp_path):
-    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    refused(lambda: sampling.load_patients(tmp_path / "p.npy"), "cannot be read")
-    np.save(tmp_path / "p.npy", np.zeros((3, 3)))
-    refused(lambda: sampling.load_patients(tmp_path / "p.npy"), "not a table")
-    with pytest.raises(InputError, match="Unknown distribution"):
-        sampling.distribution({"kind": "magic"}, {}, tmp_path)
-
-
 def test_a_range_that_is_added_to_D_is_the_whole_rate_in_the_samples():
     source = sampling.Uniform.of({"D": (1e-3, 1e-3), "f": (0, 1), "Dstar": (0.01, 0.01), "S0": (1, 1)}, added=True)
     assert torch.allclose(source.sample(torch.Generator(), 5)[:, 2], torch.tensor(0.011))
@@ -269,39 +213,6 @@ def test_simulated_noise_is_rician():
     assert float(x[:, 0].square().mean()) == pytest.approx(1.02, rel=0.002)
 
 
-# --- weights of strangers ---------------------------------------------------------------------------------------------
-
-
-def tampered(card, change):
-    """Rewrite the weights of a card, with the right checksum."""
-    import hashlib
-
-    from safetensors.torch import load as read_tensors
-    from safetensors.torch import save as save_tensors
-
-    tensors = read_tensors(card.weights_path.read_bytes())
-    change(tensors)
-    data = save_tensors(tensors)
-    card.weights_path.write_bytes(data)
-    about = {"file": card.weights["file"], "sha256": hashlib.sha256(data).hexdigest()}
-    return write_card(card.folder, {**card.content, "weights": about})
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda t: t["0.body.0.weight"].fill_(torch.nan), "no numbers"),
-        (lambda t: t.update({"0.body.0.weight": torch.zeros(1, 3, 3)}), "where the card wants (1, 11, 64)"),
-        (lambda t: t.update({"0.body.0.weight": t["0.body.0.weight"].double()}), "do not fit"),
-        (lambda t: t.pop("0.body.0.bias"), "missing"),
-        (lambda t: t.update({"0.more": torch.zeros(1)}), "more than its architecture"),
-    ],
-)
-def test_weights_that_do_not_fit_the_card_are_refused_with_the_reason(change, words, tmp_path):
-    card = train(recipe_of("mlp_supervised_paper1", {**SHORT, "steps": 20}), tmp_path)
-    refused(lambda: load(tampered(card, change)), words)
-
-
-def test_a_series_needs_labels_that_it_has(tmp_path):
-    with pytest.raises(InputError, match="no known truth"):
-        tasks.make_task(recipe_of("mlp_supervised_paper1"), 1, torch.ones(200, 11))
+def test_each_training_of_a_model_may_have_its_own_number_of_steps(tmp_path):
+    recipe = recipe_of("mlp_supervised_paper1", {**SHORT, "steps": [20, 40], "members": 2})
+    assert train(recipe, tmp_path).training["steps"] == [20, 40]

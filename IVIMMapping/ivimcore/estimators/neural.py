@@ -20,6 +20,9 @@ KEYS = ("D", "f", "Dstar")
 TORCH_IS_MISSING = (
     "'{name}' needs PyTorch; install it through Slicer's PyTorch extension or 'pip install torch safetensors'."
 )
+ONE_TRAINING = (
+    "'{name}' holds one training: what a value owes to it (epistemic) is unknown; the errors are those of the noise."
+)
 ASSUMED_SNR = 20.0
 """SNR that is assumed, and said, where the images do not tell their noise."""
 NOISE_VOXELS = 20_000
@@ -99,6 +102,8 @@ class Network(VoxelwiseEstimator):
         ready = replace(self)
         object.__setattr__(ready, "runner", self._runner(inside, noise))
         object.__setattr__(ready, "shares", [])
+        if self.ensemble and self.card.members < 2:
+            warnings.append(ONE_TRAINING.format(name=self.name))
         return ready, noise, {"sigma_method": method, "warnings": warnings}
 
     def told(self, result: FitResult, about: dict[str, Any]) -> FitResult:

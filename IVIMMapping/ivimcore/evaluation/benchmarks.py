@@ -22,9 +22,11 @@ from ..physics.noise import add_rician, sigma_of_snr
 from ..physics.parameters import PARAMETERS
 from ..physics.protocols import protocol
 from ..physics.signal import biexponential
-from ..reports import evaluationfigures, figures, roistatistics
+from ..reports import evaluationfigures, figures, roistatistics, scatterfigure
+from .benchmarktable import format_table as format_table
+from .benchmarktable import number as number
 from .limit import Limit
-from .metrics import bias_and_spread, coverage_of_errors, cv_net, score, spearman
+from .metrics import bias_and_spread, coverage_of_errors, cv_net, over_the_range, score, spearman
 from .requests import make
 
 Array = np.ndarray
@@ -32,9 +34,12 @@ KEYS = ("D", "f", "Dstar")
 COLUMNS = (
     "benchmark", "estimator", "snr", "parameter", "unit", "n", "nrmse", "nrmse_all", "mdape", "mdpe", "mape", "bias",
     "sd", "rho_dstar_f", "coverage90", "missing_share", "us_per_voxel", "limit_nrmse", "prior_mean_nrmse",
-    "prior_mean_mdape", "cv_net",
+    "prior_mean_mdape", "cv_net", "over_limit", "bias_range", "sd_range",
 )
-"""Keys of a row, in the order of the CSV file. Rows also carry `binned`, which is for figures."""
+"""Keys of a row, in the order of the CSV file: `over_limit` is NRMSE over that of the limit (the computed one, where it
+was computed), `bias_range` and `sd_range` are root mean squares over the range of the truth. Rows also carry `binned`
+and `points` (truth, estimate, S0 of some voxels), which are for figures."""
+POINTS, WARM = 2000, 16
 APART = 32
 """From one simulated voxel to the next in the volume that is fitted: farther than any network sees."""
 COMPUTED = "(limit, computed)"
@@ -203,11 +208,18 @@ def run_benchmark(
         signal, truth, acquisition = test.simulate(snr, voxels, seed, known_sigma)
         count = signal.shape[0]
         volume, mask = isolated(signal)
+        computed: dict[str, float] = {}
         for label, estimator in fits:
+            if getattr(estimator, "needs_torch", False):  # loading torch and weights is no time a voxel
+                estimator.fit(volume[: APART * WARM], acquisition, mask[: APART * WARM])
             start = time.perf_counter()
             result = estimator.fit(volume, acquisition, mask)
             microseconds = (time.perf_counter() - start) / count * 1e6
             rows += _rows(test, label, float(snr), truth, together(result, mask), microseconds)
+            if label == COMPUTED:
+                computed = {row["parameter"]: row["nrmse"] for row in rows[-len(KEYS):]}
+            for row in rows[-len(KEYS):]:
+                row["over_limit"] = row["nrmse"] / computed.get(row["parameter"], row["limit_nrmse"])
             done += 1
             if progress is not None and progress(done, len(levels) * len(fits)) is False:
                 return rows
@@ -239,8 +251,9 @@ def _rows(
     maps = {key: np.asarray(result.maps[key], dtype=float).ravel() if key in result.maps else missing for key in KEYS}
     rho = spearman(maps["Dstar"], maps["f"])
     rows = []
-    for number, key in enumerate(KEYS):
+    for place, key in enumerate(KEYS):
         error = result.errors.get(key)
+        binned = bias_and_spread(maps[key], truth[key])
         prior = score(np.full(missing.shape, test.prior_mean[key]), truth[key])
         rows.append({
             "benchmark": test.name, "estimator": label, "snr": snr, "parameter": key, "unit": PARAMETERS[key].unit,
@@ -248,50 +261,13 @@ def _rows(
             "rho_dstar_f": rho,
             "coverage90": np.nan if error is None else coverage_of_errors(maps[key], np.ravel(error), truth[key], 0.90),
             "us_per_voxel": microseconds,
-            "limit_nrmse": test.limits[snr][number] if snr in test.limits else np.nan,
+            "limit_nrmse": test.limits[snr][place] if snr in test.limits else np.nan,
             "prior_mean_nrmse": prior["nrmse"], "prior_mean_mdape": prior["mdape"],
             "cv_net": cv_net(result.extras.get(f"{key}_epistemic"), truth[key]),
-            "binned": bias_and_spread(maps[key], truth[key]),
+            "bias_range": over_the_range(binned.bias), "sd_range": over_the_range(binned.sd), "binned": binned,
+            "points": (truth[key][:POINTS], maps[key][:POINTS], truth["S0"][:POINTS]),
         })
     return rows
-
-
-def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows as a table for the shell: one block per SNR, one line per estimator, D / f / D* in each cell.
-
-    The first lines of a block are the references: the limit, and always answering the mean of the prior.
-    """
-    if not rows:
-        return "No estimator was measured."
-    head = ("estimator", "NRMSE D / f / D*", "MDAPE [%]", "MDPE [%]", "|rho(D*, f)|", "90 % covers [%]", "missing [%]",
-            "µs/voxel")
-    repeated = any(np.isfinite(row.get("cv_net", np.nan)) for row in rows)
-    head += ("CV_NET D / f / D*",) if repeated else ()
-    lines = []
-    for snr in dict.fromkeys(row["snr"] for row in rows):
-        block = [row for row in rows if row["snr"] == snr]
-        first = [row for row in block if row["estimator"] == block[0]["estimator"]]
-        table = [head]
-        if np.isfinite([row["limit_nrmse"] for row in first]).all():
-            table.append(("(limit)", _triple(first, "limit_nrmse", 3), *[""] * (len(head) - 2)))
-        table.append((
-            "(prior mean)", _triple(first, "prior_mean_nrmse", 3), _triple(first, "prior_mean_mdape", 0),
-            *[""] * (len(head) - 3),
-        ))
-        for label in dict.fromkeys(row["estimator"] for row in block):
-            three = [row for row in block if row["estimator"] == label]
-            table.append((
-                label, _triple(three, "nrmse", 3), _triple(three, "mdape", 0), _triple(three, "mdpe", 0, "+"),
-                number(abs(three[0]["rho_dstar_f"]), 2), _triple(three, "coverage90", 0, factor=100),
-                _triple(three, "missing_share", 1, factor=100), number(three[0]["us_per_voxel"], 1),
-                *((_triple(three, "cv_net", 3),) if repeated else ()),
-            ))
-        widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-        lines.append(f"{block[0]['benchmark']}, SNR {snr:g}, {block[0]['n']} voxels")
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-                  for line in table]
-        lines.append("")
-    return "\n".join(lines).rstrip()
 
 
 def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -307,7 +283,8 @@ def write_figure(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]], snr
 def write_all(folder: os.PathLike, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write table and figures of a benchmark into a folder, complete or not at all; return their paths.
 
-    The figures are that of `write_figure`, and for every SNR one of bias, spread and RMSE against the truth.
+    The figures are that of `write_figure`, and for every SNR one of bias, spread and RMSE against the truth, and one or
+    more of estimates against the truth, voxel by voxel.
     """
     name = rows[0]["benchmark"]
     written = [f"{name}.csv", f"{name}.png"]
@@ -317,14 +294,7 @@ def write_all(folder: os.PathLike, rows: Sequence[Mapping[str, Any]]) -> list[Pa
         for snr in dict.fromkeys(row["snr"] for row in rows):
             written.append(f"{name}_bias_snr{snr:g}.png")
             evaluationfigures.plot_bias_and_spread(rows, work / written[-1], snr)
+            for index, part in enumerate(scatterfigure.parts(rows, snr), 1):
+                written.append(f"{name}_scatter_snr{snr:g}{'' if index == 1 else f'_{index}'}.png")
+                scatterfigure.plot_scatter(part, work / written[-1])
     return [Path(folder) / file for file in written]
-
-
-def number(value: float, digits: int, sign: str = "") -> str:
-    """Write a number for a table, "-" where there is none."""
-    # Adding zero turns the -0 of a rounded small negative number into 0.
-    return f"{round(value, digits) + 0.0:{sign}.{digits}f}" if np.isfinite(value) else "-"
-
-
-def _triple(rows: Sequence[Mapping[str, Any]], key: str, digits: int, sign: str = "", factor: float = 1.0) -> str:
-    return " / ".join(number(row[key] * factor, digits, sign) for row in rows)

@@ -152,6 +152,16 @@ def bias_and_spread(estimate: Array, truth: Array, bins: int | Array = 10) -> Bi
     return Binned(truth_of_bin, bias, sd, rmse, count.astype(int), missing.astype(int))
 
 
+def over_the_range(values: Array) -> float:
+    """Compute the root mean square of a bias or spread (m,) in bins of the truth: each part of its range counts alike.
+
+    Returns: in the unit of `values`, NaN without any. Source: Epstein et al., section 4.4, whose marginalised bias and
+    spread this sums up in one number.
+    """
+    values = np.asarray(values, dtype=float)
+    return float(np.sqrt(np.nanmean(values**2))) if np.isfinite(values).any() else np.nan
+
+
 def cv_net(spread: Array | None, truth: Array) -> float:
     """Compute the coefficient of variation over repeated trainings of a network, CV_NET.
 

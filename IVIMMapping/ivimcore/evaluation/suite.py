@@ -39,14 +39,15 @@ def evaluate(
     estimators: Sequence[str | tuple[str, Any]] | None = None,
     snrs: Sequence[float] | None = None,
     voxels: int | None = None,
-    limit: str | None = None,
+    limit: str | None = "auto",
     bvalues: Sequence[float] | None = None,
 ) -> Report:
     """Run one benchmark.
 
     Arguments: `name` of the benchmark; `estimators` as in `requests.make`, None for all; `snrs` S0 / sigma instead of
     its own; `voxels` simulated, for `lesion` and `fractal` rounded up to whole maps, for `linearity` a level; `limit`
-    "gaussian" or "rician" computes the limit too; `bvalues` one per image [s/mm²], for `linearity` only.
+    "gaussian" or "rician" computes the limit too, "auto" with the first where there is one, None never; `bvalues` one
+    per image [s/mm²], for `linearity` only.
     Returns: Report. Raises InputError for an unknown name, an SNR that is not positive, too few voxels, and for a limit
     or b-values where there are none.
     """
@@ -57,6 +58,8 @@ def evaluate(
     for snr in snrs or []:
         if not snr > 0:
             raise InputError(f"The SNR is {snr:g}; give positive numbers.")
+    if limit == "auto":
+        limit = "gaussian" if name in benchmarks.BENCHMARKS else None
     if limit is not None and name not in benchmarks.BENCHMARKS:
         raise InputError(f"The benchmark '{name}' has no limit; leave out --limit.")
     if bvalues is not None and name != linearity.NAME:

@@ -30,8 +30,13 @@ def result(**content: Any) -> Event:
     return {"event": "result", **content}
 
 
-def error(message: str) -> Event:
-    """Say why there is no result: what is wrong, and after the first semicolon what to do."""
+def error(message: str, kind: str = "") -> Event:
+    """Say why there is no result: what is wrong, and after the first semicolon what to do.
+
+    `kind` names what a window can offer a way out of: "gpu_memory".
+    """
+    if kind:
+        return {**error(message), "kind": kind}
     sentence, separator, advice = message.partition("; ")
     if not separator:
         return {"event": "error", "sentence": message, "advice": ""}

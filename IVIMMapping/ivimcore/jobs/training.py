@@ -102,12 +102,15 @@ def run_training(
         measured = None
     emit(status(f"Training {recipe.id}"))
 
+    told: list[str] = []
+
     def tell(progress: Any) -> bool:
         done = (progress.member + progress.step / progress.steps) / progress.members
         emit({"event": "training", "member": progress.member + 1, "members": progress.members, "step": progress.step,
               "steps": progress.steps, "loss": _number(progress.loss), "check": _number(progress.check)})
         emit({"event": "progress", "fraction": round(done, 4), "seconds_left": round(progress.seconds_left, 1)})
-        if progress.note:
+        if progress.note and progress.note not in told:
+            told.append(progress.note)
             emit(warning(progress.note[:1].upper() + progress.note[1:] + "."))
         return not stop()
 

@@ -20,7 +20,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, GpuMemoryError, InputError
 from .events import Event, error, status, to_line
 
 DONE, FAULT, WRONG_INPUT, CANCELLED = 0, 1, 2, 130
@@ -89,6 +89,9 @@ class Worker:
         except Cancelled:
             self.emit(status("cancelled"))
             return CANCELLED
+        except GpuMemoryError as fault:
+            self.emit(error(str(fault), "gpu_memory"))
+            return WRONG_INPUT
         except InputError as fault:
             self.emit(error(str(fault)))
             return WRONG_INPUT

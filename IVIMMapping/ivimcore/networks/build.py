@@ -52,7 +52,10 @@ def load(card: ModelCard, members: int | None = None) -> list[nn.Module]:
         raise InputError(f"The weights of '{card.id}' cannot be read ({error}); get the model again.") from None
     networks = []
     for number in range(min(members or card.members, card.members)):
-        network = build(card.content)
+        try:
+            network = build(card.content)
+        except (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError) as error:
+            raise InputError(f"The network of '{card.id}' cannot be built ({error}); get the model again.") from None
         own = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(number)}
         wanted = network.state_dict()
         for key, tensor in wanted.items():

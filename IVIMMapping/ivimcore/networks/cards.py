@@ -52,7 +52,10 @@ ANY_PROTOCOL = ("anyprotocol", "anyprotocol_spatial")
 SPATIAL = ("conv3", "attention", "natten", "unet", "uresnet", "uattennet", "anyprotocol_spatial")
 """Architectures that look at a voxel's neighbours."""
 MOST_WINDOWS, LARGEST_WINDOW = 8, 33
-LARGEST_OPTION = 4096
+LARGEST_OPTION = 1024
+MOST_LAYERS = 16
+"""With the largest width, so many layers stay below what `LARGEST_WEIGHTS` allows: a card alone cannot fill the memory,
+because the network is built before its shapes are compared with those of the weights."""
 MOST_MEMBERS = 64
 NORMALISATIONS = ("b0", "series", "direction")
 _REQUIRED = {
@@ -199,12 +202,13 @@ def check_card(content: Any, name: str) -> None:
         raise wrong("its id is not made of small letters, digits and _")
     if not 1 <= content["members"] <= MOST_MEMBERS:
         raise wrong(f"it has {content['members']} members")
-    _check_architecture(content["architecture"], wrong)
+    check_architecture(content["architecture"], wrong)
     _check_weights_entry(content["weights"], wrong)
     _check_scope(content, wrong)
 
 
-def _check_architecture(architecture: dict[str, Any], wrong: Any) -> None:
+def check_architecture(architecture: dict[str, Any], wrong: Any) -> None:
+    """Check kind and options of an architecture; `wrong(what)` makes the error to raise."""
     kind, options = architecture.get("kind"), architecture.get("options", {})
     if kind not in KINDS:
         raise wrong(f"its architecture '{kind}' is unknown; known are {', '.join(KINDS)}")
@@ -217,7 +221,9 @@ def _check_architecture(architecture: dict[str, Any], wrong: Any) -> None:
             continue
         if key == "windows" and _windows(value):
             continue
-        if not isinstance(value, int | float) or not 0 <= value <= LARGEST_OPTION:
+        deep = ("layers", "depth", "levels")
+        most = MOST_LAYERS if key in deep else {"dropout": 0.99, "size": 9}.get(key, LARGEST_OPTION)
+        if key == "output" or not isinstance(value, int | float) or not 0 <= value <= most:
             raise wrong(f"the option '{key}' of its architecture is {value!r}")
 
 

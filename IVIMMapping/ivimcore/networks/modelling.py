@@ -42,13 +42,13 @@ def train(
     or killed, with the same result as without; `measured` (v, n) normalised signals to train on; `tell` is called at
     every validation, and stops by returning False (the members trained so far, the best of the last, are kept); `say`
     gets sentences.
-    Returns: the card. Raises InputError for what the person can mend.
+    Returns: the card. Raises InputError for what the person can mend, GpuMemoryError where the GPU is too small.
     """
     folder = Path(out) / recipe.id
     work = folder / WORK
-    _begin(recipe, folder, work, resume)
     settings = recipe.training
     members, trained = int(settings["members"]), []
+    _begin(recipe, folder, work, resume)
     stopped = False
 
     def listen(progress: Progress) -> bool:
@@ -58,9 +58,8 @@ def train(
 
     for member in range(members):
         place = work / f"member{member}"
-        place.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(
-            make_task(recipe, settings["seed"] + 1000 * member, measured), settings, place,
+            make_task(recipe, settings["seed"] + 1000 * member, measured), recipe.settings(member), place,
             None if minutes is None else minutes / members, device, member, members,
         )  # fmt: skip
         if resume and trainer.resume():
@@ -76,7 +75,7 @@ def train(
     about = {
         "recipe": recipe.content.get("training", {}), "seconds": round(sum(result.seconds for result in trained), 1),
         "steps": [result.steps for result in trained], "ended": [result.ended for result in trained],
-        "best_check_loss": [result.best for result in trained], "seed": settings["seed"],
+        "minutes": minutes, "best_check_loss": [result.best for result in trained], "seed": settings["seed"],
         "device": _device(device), "threads": torch.get_num_threads(),
         "software": {"ivimslicer": __version__, "torch": str(torch.__version__), "python": platform.python_version(),
                      "safetensors": safetensors.__version__},
@@ -100,6 +99,8 @@ def _begin(recipe: Recipe, folder: Path, work: Path, resume: bool) -> None:
         if resume and before.is_file() and before.read_text(encoding="utf-8") != mine:
             raise InputError("The recipe has changed since this training began; train without --resume.")
         before.write_text(mine, encoding="utf-8")
+        for member in range(recipe.training["members"]):
+            (work / f"member{member}").mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be written ({error.strerror}); choose another one.") from None
 
@@ -114,19 +115,18 @@ def _write(
 ) -> ModelCard:
     content = {key: value for key, value in recipe.content.items() if key != "training"}
     data = weights_of(members)
-    try:
-        temporary = folder / f".{WEIGHTS}.{os.getpid()}"
-        temporary.write_bytes(data)
-        os.replace(temporary, folder / WEIGHTS)
-    except OSError as error:
-        raise InputError(f"The weights cannot be written to {folder} ({error.strerror}); make room, resume.") from None
     content = {"schema": SCHEMA, "licence": "Apache-2.0", "references": [], **content, "members": len(members)}
     content["training"] = about
     content["weights"] = {"file": WEIGHTS, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     if recipe.kind not in ANY_PROTOCOL:
         content["novelty"] = describe_training(recipe, measured)
     content.setdefault("checks", [])
-    return write_card(folder, content)
-
-
-
+    temporary = folder / f".{WEIGHTS}.{os.getpid()}"
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, folder / WEIGHTS)
+        return write_card(folder, content)
+    except OSError as error:
+        raise InputError(f"The model cannot be written to {folder} ({error.strerror}); make room, resume.") from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from ..physics.protocols import protocol
-from .cards import ANY_PROTOCOL, ID, KEYS, KINDS, LARGEST_CARD, NORMALISATIONS
+from .cards import ANY_PROTOCOL, ID, KEYS, LARGEST_CARD, NORMALISATIONS, SPATIAL, check_architecture
 from .zoo import bundled_folder
 
 LABELS = ("signals", "truth", "mle_rician", "mle_gaussian", "hybrid", "rician", "gaussian", "posterior")
@@ -26,11 +26,20 @@ both (hybrid), the likelihood of the measured signals, or, for `anyprotocol`, th
 DEFAULTS: dict[str, Any] = {
     "steps": 20000, "batch": 128, "rate": 1e-4, "schedule": "constant", "warmup": 0, "decay": 0.0, "clip": 0.0,
     "l2": 0.0, "pool": 0, "validation": 0.1, "every": 500, "patience": 0, "keep": "last", "seed": 1, "members": 1,
-    "groups": 16, "amp": False,
+    "groups": 16, "amp": False, "deterministic": True,
 }
-"""Entries of `training`. `batch` voxels a step (for `anyprotocol` in each of `groups` protocols); `schedule` constant
-or cosine; `pool` simulated voxels used again and again, 0 draws fresh ones; `every` steps a validation; `patience`
-validations without progress that end the training, 0 trains to the end; `keep` best or last; `members` trainings."""
+"""Entries of `training`. `steps` a number, or a list of one for each member; `batch` voxels a step (for `anyprotocol`
+in each of `groups` protocols); `schedule` constant or cosine; `pool` simulated voxels used again and again, 0 draws
+fresh ones; `every` steps a validation; `patience` validations without progress that end the training, 0 trains to the
+end; `keep` best or last; `members` trainings; `amp` mixed precision; `deterministic` the same weights from the same
+seed on a GPU, too, which costs it some speed."""
+POSITIVE = ("steps", "batch", "every", "members", "groups")
+TABLES = ("architecture", "strategy", "acquisition", "parameters", "noise", "distribution", "bounds", "training")
+DISTRIBUTIONS = ("uniform", "patients", "mixture")
+SCENES = ("patch_uni", "mask_uni", "patch_dist", "mask_dist", "test")
+"""Sets of maps that spatial networks for one list of b-values are trained on; see `scenes`."""
+FINDINGS = "findings"
+"""The set of maps of `anyprotocol_spatial`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +66,11 @@ class Recipe:
         training = {**self.content.get("training", {}), **self.content["long"]}
         return Recipe(checked({**self.content, "training": training}), self.folder)
 
+    def settings(self, member: int) -> dict[str, Any]:
+        """Entries of `training` for one of its members."""
+        steps = self.training["steps"]
+        return {**self.training, "steps": steps[member] if isinstance(steps, list) else steps}
+
     @property
     def kind(self) -> str:
         """Architecture."""
@@ -79,7 +93,8 @@ class Recipe:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"The recipe '{path.name}' is not valid JSON ({error}); correct it.") from None
-        if isinstance(content, dict) and content.get("noise", {}).get("snr") == "measured":
+        noise = content.get("noise") if isinstance(content, dict) else None
+        if isinstance(noise, dict) and noise.get("snr") == "measured":
             return cls(content, path.parent)  # checked when the series is known
         return cls(checked(content), path.parent)
 
@@ -102,17 +117,20 @@ def checked(content: Any) -> dict[str, Any]:
     for key in ("id", "title", "description", "architecture", "strategy", "acquisition", "parameters", "noise"):
         if key not in content:
             raise wrong(f"the entry '{key}' is missing")
+    for key in TABLES:
+        if not isinstance(content.get(key, {}), dict):
+            raise wrong(f"the entry '{key}' is not a table")
     if not ID.fullmatch(str(content["id"])):
         raise wrong("the id is not made of small letters, digits and _")
-    kind = content["architecture"].get("kind")
-    if kind not in KINDS:
-        raise wrong(f"the architecture '{kind}' is unknown; known are {', '.join(KINDS)}")
+    check_architecture(content["architecture"], wrong)
+    kind = content["architecture"]["kind"]
     labels = content["strategy"].get("labels")
     if labels not in LABELS or (labels == "posterior") != (kind in ANY_PROTOCOL):
         raise wrong(f"the architecture '{kind}' cannot be trained with the labels '{labels}'")
     alpha = content["strategy"].get("alpha", 0.5)
-    if not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+    if not _number(alpha) or not 0 <= alpha <= 1:
         raise wrong("alpha of the hybrid lies between 0 and 1")
+    _check_weights(content["strategy"].get("weights", "range"), wrong)
     content["parameters"] = {key: _range(content["parameters"].get(key), key, wrong) for key in KEYS}
     if content["parameters"]["Dstar"][1] <= content["parameters"]["D"][0]:
         raise wrong("the whole range of D* lies below that of D; blood decays faster than tissue")
@@ -122,7 +140,13 @@ def checked(content: Any) -> dict[str, Any]:
     content.setdefault("normalisation", "direction" if kind in ANY_PROTOCOL else "b0")
     if content["normalisation"] not in NORMALISATIONS:
         raise wrong(f"the normalisation is one of {', '.join(NORMALISATIONS)}")
+    if content["normalisation"] == "direction" and kind in ("mlp", "cnn_bilstm"):
+        raise wrong("the normalisation 'direction' is that of networks for any protocol")
     content.setdefault("distribution", {"kind": "uniform"})
+    if kind in SPATIAL:
+        _check_scenes(content["distribution"], kind, wrong)
+    else:
+        _check_distribution(content["distribution"], wrong)
     if kind not in ANY_PROTOCOL:
         content["acquisition"] = {"bvalues": _bvalues(content["acquisition"], wrong)}
         bounds = content.get("bounds", {})
@@ -157,9 +181,13 @@ def _snr(value: Any, wrong: Any) -> list[float]:
 
 def _bvalues(acquisition: dict[str, Any], wrong: Any) -> list[float]:
     if "protocol" in acquisition:
-        measured = protocol(acquisition["protocol"]).acquisition()
+        measured = protocol(str(acquisition["protocol"])).acquisition()
     else:
-        measured = Acquisition(np.array(acquisition.get("bvalues", []), dtype=float))
+        try:
+            listed = np.array(acquisition.get("bvalues", []), dtype=float)
+        except (TypeError, ValueError):
+            raise wrong("its b-values are not a list of numbers") from None
+        measured = Acquisition(listed)
     distinct = [round(float(b), 6) for b in measured.distinct]
     if len(distinct) < 4:
         count = "one b-value" if len(distinct) == 1 else f"{len(distinct)} different b-values"
@@ -167,14 +195,66 @@ def _bvalues(acquisition: dict[str, Any], wrong: Any) -> list[float]:
     return distinct
 
 
+def _check_weights(weights: Any, wrong: Any) -> None:
+    if isinstance(weights, str):
+        if weights not in ("range", "mean"):
+            raise wrong(f"the weights of the loss are '{weights}'; known are range, mean, or four numbers")
+    elif not (isinstance(weights, list) and len(weights) == 4 and all(map(_number, weights)) and min(weights) >= 0):
+        raise wrong("the weights of the loss are four numbers, those of D, f, D* and S0")
+
+
+def _check_distribution(about: Any, wrong: Any) -> None:
+    if not isinstance(about, dict) or about.get("kind") not in DISTRIBUTIONS:
+        raise wrong(f"the kind of its distribution is unknown; known are {', '.join(DISTRIBUTIONS)}")
+    if not isinstance(about.get("ranges", {}), dict):
+        raise wrong("the ranges of its distribution are not a table")
+    for key, pair in about.get("ranges", {}).items():
+        _range(pair, key, wrong, largest=1e6, equal=True)
+    if about["kind"] == "mixture":
+        parts = about.get("parts")
+        if not isinstance(parts, list) or not parts:
+            raise wrong("the mixture of its distribution has no parts")
+        for part in parts:
+            _check_distribution(part, wrong)
+            if not (_number(part.get("share", 1)) and part.get("share", 1) >= 0):
+                raise wrong("the shares of its distribution are not positive numbers")
+
+
+def _check_scenes(about: dict[str, Any], kind: str, wrong: Any) -> None:
+    listed = about.get("kind")
+    known = (FINDINGS,) if kind in ANY_PROTOCOL else SCENES
+    listed = listed if isinstance(listed, list) else [listed]
+    if not listed or not all(isinstance(one, str) and one in known for one in listed):
+        raise wrong(f"the distribution of a spatial network is one or more of {', '.join(known)}")
+    if not isinstance(about.get("size", 32), int) or isinstance(about.get("size"), bool):
+        raise wrong("the size of its training maps is not a whole number of voxels")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _check_training(training: dict[str, Any], wrong: Any) -> None:
-    for key in ("steps", "batch", "every", "members", "groups"):
-        if not isinstance(training[key], int) or training[key] < 1:
-            raise wrong(f"'{key}' of the training is {training[key]!r}; it must be a positive whole number")
-    if not training["rate"] > 0:
-        raise wrong(f"the learning rate is {training['rate']}; it must be positive")
-    if training["schedule"] not in ("constant", "cosine") or training["keep"] not in ("best", "last"):
-        raise wrong("the schedule is constant or cosine, and best or last is kept")
     unknown = set(training) - set(DEFAULTS)
     if unknown:
         raise wrong(f"'training' has no entry '{min(unknown)}'; known are {', '.join(DEFAULTS)}")
+    for key, usual in DEFAULTS.items():
+        value = training[key]
+        if isinstance(usual, bool):
+            if not isinstance(value, bool):
+                raise wrong(f"'{key}' of the training is {value!r}; it is true or false")
+        elif key == "steps" and isinstance(value, list) and len(value) == training["members"]:
+            if not all(isinstance(one, int) and one > 0 for one in value):
+                raise wrong(f"'steps' of the training is {value!r}; they must be positive whole numbers")
+        elif isinstance(usual, int):
+            fewest = 1 if key in POSITIVE else 0
+            if not isinstance(value, int) or isinstance(value, bool) or value < fewest:
+                raise wrong(f"'{key}' of the training is {value!r}; it must be a whole number, {fewest} or more")
+        elif isinstance(usual, float) and not (_number(value) and value >= 0):
+            raise wrong(f"'{key}' of the training is {value!r}; it must be a positive number")
+    if not training["rate"] > 0:
+        raise wrong("the learning rate is 0; it must be positive")
+    if not 0 < training["validation"] < 1:
+        raise wrong(f"the share of validation is {training['validation']}; it lies between 0 and 1")
+    if training["schedule"] not in ("constant", "cosine") or training["keep"] not in ("best", "last"):
+        raise wrong("the schedule is constant or cosine, and best or last is kept")

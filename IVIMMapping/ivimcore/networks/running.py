@@ -101,8 +101,9 @@ class FixedProtocolRunner:
         values = means.mean(0)
         errors, extras = {}, {}
         if aleatoric is not None:
-            epistemic = means.std(0) if len(means) > 1 else torch.zeros_like(values)
-            total = (epistemic**2 + aleatoric**2).sqrt()
+            # One training cannot tell what training owes to chance: unknown, not 0.
+            epistemic = means.std(0) if len(means) > 1 else torch.full_like(values, torch.nan)
+            total = (epistemic.nan_to_num() ** 2 + aleatoric**2).sqrt()
             for number, key in enumerate(KEYS):
                 errors[key] = total[:, number].numpy()
                 extras[f"{key}_epistemic"] = epistemic[:, number].numpy()
@@ -197,7 +198,8 @@ class PosteriorRunner:
         if self.ensemble:
             moments = [member.share_moments() for member in outputs]
             means, deviations = (torch.stack([pair[i] for pair in moments]) for i in (0, 1))
-            into[:, column : column + 3] = (means - means.mean(0)).square().mean(0).sqrt()
+            spread = (means - means.mean(0)).square().mean(0).sqrt()
+            into[:, column : column + 3] = spread if len(outputs) > 1 else torch.nan
             into[:, column + 3 : column + 6] = deviations.square().mean(0).sqrt()
 
     def collect(self, found: Tensor, y: Tensor, within: Array, outside: float) -> Estimate:

@@ -25,11 +25,11 @@ import torch
 
 from ..errors import InputError
 from ..physics.fractal import SEVEN_TISSUES, SMALLEST, GaussianTissue, fractal_fields
+from .recipes import SCENES as KINDS
 from .sampling import KEYS, Uniform
 
 Tensor = torch.Tensor
 Array = np.ndarray
-KINDS = ("patch_uni", "mask_uni", "patch_dist", "mask_dist", "test")
 MAP = 128
 """Voxels along the edge of the fractal maps from which masks are cut."""
 TISSUE_BETA, VALUE_BETA = 3.4, 3.0

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import InputError
+from ..errors import GpuMemoryError, InputError
 from . import checkpoint
 from .tasks import Batch, Task
 
@@ -67,6 +69,24 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+@contextmanager
+def repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
+    """Let a GPU use only kernels whose sums have one order, where `wanted`; a processor always does.
+
+    What torch has no such kernel for still runs, with torch's own warning.
+    """
+    if not wanted or device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
 def use_threads(number: int | None) -> None:
     """Let torch use so many cores, or as many as it likes."""
     if number:
@@ -86,12 +106,15 @@ class Trainer:
         self.task, self.settings, self.folder = task, settings, folder
         self.minutes, self.member, self.members = minutes, member, members
         self.device = choose_device(device)
-        task.network.to(self.device)
+        self.step, self.steps, self.parts = 0, settings["steps"], 1
+        try:
+            task.network.to(self.device)
+        except torch.cuda.OutOfMemoryError:
+            raise self._no_memory() from None
         # "decay" shrinks weights apart from the gradient (AdamW), "l2" is a part of the loss (Adam as first published).
         kind, decay = (torch.optim.Adam, settings["l2"]) if settings["l2"] else (torch.optim.AdamW, settings["decay"])
         self.optimizer = kind(task.network.parameters(), lr=settings["rate"], betas=(0.9, 0.999), weight_decay=decay)
         self.seed = settings["seed"] + 1000 * member
-        self.step, self.steps, self.parts = 0, settings["steps"], 1
         self.used, self.waited, self.best = 0.0, 0, math.inf
         self.history: list[tuple[int, float, float]] = []
         self.best_weights = self._weights()
@@ -136,9 +159,13 @@ class Trainer:
     def run(self, tell: Tell = lambda progress: True) -> Trained:
         """Train to the end of the steps or the patience, or until `tell` says stop.
 
-        Raises InputError where the loss is no number before anything was learned, the GPU holds not even one part of a
-        batch, or the disk is full.
+        Raises InputError where the loss is no number before anything was learned or the disk is full, GpuMemoryError
+        where the GPU holds not even the smallest part of a batch.
         """
+        with repeatable(self.device, self.settings["deterministic"]):
+            return self._run(tell)
+
+    def _run(self, tell: Tell) -> Trained:
         began, sum_of, count = time.perf_counter() - self.used, 0.0, 0
         last_save = -math.inf  # the first validation is saved: a training of seconds can be killed, too
         while self.step < self.steps and not self.ended:
@@ -200,18 +227,26 @@ class Trainer:
                 loss = self._backward(batch)
                 break
             except torch.cuda.OutOfMemoryError:
-                self.parts *= 2
-                torch.cuda.empty_cache()
-                if self.parts > batch[0].shape[0]:
-                    raise InputError(
-                        "The GPU has no memory left for this training; close what uses it, choose a smaller 'batch', "
-                        "or train on the processor."
-                    ) from None
+                self._smaller(batch[0].shape[0])
         if math.isfinite(loss):
             if self.settings["clip"]:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), self.settings["clip"])
             self.optimizer.step()
         return loss
+
+    def _smaller(self, most: int) -> None:
+        """Cut batches into twice as many parts; raises GpuMemoryError where these would be more than `most`."""
+        self.parts *= 2
+        torch.cuda.empty_cache()
+        if self.parts > most:
+            raise self._no_memory()
+
+    @staticmethod
+    def _no_memory() -> GpuMemoryError:
+        return GpuMemoryError(
+            "The GPU has no memory left for this training; close what uses it, choose a smaller 'batch', or train on "
+            "the processor."
+        )
 
     def _backward(self, batch: Batch) -> float:
         total = 0.0
@@ -228,8 +263,15 @@ class Trainer:
     def check(self) -> float:
         """Return the loss of the voxels held out."""
         self.task.network.eval()
+        whole = max(1, CHECK_PART // max(1, self.task.check[0][0].numel() // self.task.check[0].shape[-1]))
+        while True:
+            try:
+                return self._check(max(1, whole // self.parts))
+            except torch.cuda.OutOfMemoryError:
+                self._smaller(whole)
+
+    def _check(self, step: int) -> float:
         total, size = 0.0, self.task.check[0].shape[0]
-        step = max(1, CHECK_PART // max(1, self.task.check[0][0].numel() // self.task.check[0].shape[-1]))
         for start in range(0, size, step):
             piece = tuple(part[start : start + step].to(self.device) for part in self.task.check)
             total += float(self.task.loss(*piece)) * piece[0].shape[0]
