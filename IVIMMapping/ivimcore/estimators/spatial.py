@@ -202,6 +202,12 @@ class AttentionNetwork(SpatialNetwork):
 class SpatialAnyProtocolNetwork(AnyProtocolNetwork, AttentionNetwork):
     """A network that takes any list of b-values and sees neighbours, with the posterior of every voxel."""
 
+    # With neighbours a posterior has longer tails than a normal distribution of its deviation: intervals are its own.
+    interval: float = option(
+        "number", 0.9, "Probability inside the credible intervals that are written as maps; 0 writes none.", "1",
+        lower=0.0, upper=0.999,
+    )
+
     def _runner(self, inside: Array, acquisition: Acquisition) -> Any:
         from ..networks.spatialrunning import SpatialAnyProtocolRunner
 
