@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from .dicom import read_dicom
 from .geometry_io import existing_file, file_suffix
-from .nifti import read_files, read_nifti
+from .nifti import bval_beside, read_files, read_nifti
 from .nifti_file import NIFTI_SUFFIXES, read_volumes
 from .nrrd import read_header, read_nrrd, read_nrrd_file
 from .series import DwiSeries, Geometry
@@ -52,6 +53,18 @@ def read_series(
         return read_files(paths, bvalues, bval)
     read = read_nifti if kinds == {"nifti"} else read_nrrd
     return read(paths[0], bval, bvalues)
+
+
+def side_files(path: Path | str) -> list[Path]:
+    """List the files that are read with an image without being named: b-values, directions, data of a bare header."""
+    path = Path(path)
+    suffix = file_suffix(path)
+    if path.is_dir() or suffix not in (*NIFTI_SUFFIXES, *NRRD):
+        return []
+    beside = [bval_beside(path), bval_beside(path, ".bvec")]
+    if suffix.endswith("nhdr"):
+        beside += sorted(path.parent.glob(f"{glob.escape(path.name.split('.')[0])}.*"))
+    return [file for file in dict.fromkeys(beside) if file.is_file() and file != path]
 
 
 def _kind(path: Path) -> str:
