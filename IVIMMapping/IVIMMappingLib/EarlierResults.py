@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import slicer
 
+from ivimcore.data.reading import read_regions
 from ivimcore.errors import InputError
+from ivimcore.reports.companions import REGIONS
 
 from .MapDescription import STATUS, isMapKey
 from .PatientIdentity import patientOf, patientOfRun
-from .RunFolder import addRun
+from .RegionSegments import createOverlapping, createSegmentation
+from .RunFolder import addRun, createFolder, moveToFolder
 from .Runs import Run, removeNodes, runsOf
 from .StatisticsTable import readRows
 from .VolumeReading import readVolume
@@ -155,22 +158,53 @@ def _takeOut(scene, before: set[str]) -> None:
 
 
 def _loadFolder(scene, folder: Path) -> tuple[list[Run], str]:
-    """Add every estimator of an output folder; maps, statistics and provenance, but no regions: the shell keeps none.
-    """
+    """Add every estimator of an output folder: maps, statistics, provenance, and the regions that were measured."""
     sources = [path for path in _resultFolders(folder) if _mapsOf(path)]
     if not sources:
         raise InputError(f"{folder} holds no maps; choose the folder of one session that 'ivim map' wrote.")
     contents = [_readFolder(source) for source in sources]
+    names = {str(row["region"]) for _, _, _, rows in contents for row in rows}
+    labels, titles, masks, fault = _readRegions(folder, contents[0][1], names)
     before = {run.folderItem for run in runsOf(scene)}
+    # One folder above runs and regions: that is how a run finds the regions that lie beside it.
+    parent = createFolder(scene, "earlier result")
     for maps, geometry, provenance, rows in contents:
         # Not called after the folder, whose name may be that of a patient.
         addRun(
             scene, maps, geometry, "earlier", str(provenance.get("estimator", "unknown")), provenance, rows,
-            folderName=f"earlier result ({provenance.get('estimator', 'unknown')})",
+            parent, f"earlier result ({provenance.get('estimator', 'unknown')})",
         )
     runs = [run for run in runsOf(scene) if run.folderItem not in before]
-    said = "The maps of the folder were added to the scene. It holds no drawn regions: draw or load them in step 2"
-    return runs, f"{said} with the same names."
+    said = "The maps of the folder were added to the scene"
+    if labels is None:
+        why = fault or "It holds no drawn regions:"
+        return runs, f"{said}. {why} draw or load them in step 2 with the same names."
+    reference = next(iter(runs[0].maps.values()))
+    node = createSegmentation(scene, labels, titles, contents[0][1], "earlier regions", reference) if masks is None \
+        else createOverlapping(scene, masks, contents[0][1], "earlier regions", reference)
+    node.GetDisplayNode().SetVisibility(False)
+    moveToFolder(node, parent)
+    return runs, f"{said}, and its regions ({', '.join(list(titles.values()) if masks is None else list(masks))})."
+
+
+def _readRegions(folder: Path, geometry, names: set[str]) -> tuple:
+    """Read the regions of an output folder: labels, names, masks (see `read_regions`) and why there are none, or ''.
+
+    Only regions that its statistics name (`names`) belong to the result: a later run without regions into the same
+    folder leaves the file of an earlier one.
+    """
+    path = next((place / REGIONS for place in (folder, folder.parent) if (place / REGIONS).is_file()), None)
+    if path is None or (path.parent != folder and not (path.parent / "roi_statistics.csv").is_file()):
+        return None, {}, None, ""
+    try:
+        labels, titles, masks = read_regions(path, geometry)
+    except InputError as fault:
+        return None, {}, None, f"Its regions cannot be used: {fault} So"
+    titles = {value: name for value, name in titles.items() if name in names}
+    labels = np.where(np.isin(labels, list(titles)), labels, 0)
+    if masks is not None:
+        masks = {name: mask for name, mask in masks.items() if name in names}
+    return (labels, titles, masks or None, "") if titles else (None, {}, None, "")
 
 
 def readFolderTexts(folder: str | Path) -> dict[str, tuple[list[dict[str, Any]], dict[str, Any]]]:

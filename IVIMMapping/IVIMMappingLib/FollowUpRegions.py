@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import slicer
 
 from .EarlierResults import regionNodeOf
 from .RegionChoice import chooseRegion
-from .RegionSegments import createSegmentation, regionColor
-from .Runs import Run, removeNodes
+from .RegionSegments import createOverlapping
+from .Runs import Run
 from .SeriesReader import SeriesInScene
 
 CHECK = "They lie where they lay before, but the patient may lie otherwise now: check every position and correct it."
@@ -28,7 +27,12 @@ def copyRegions(scene: slicer.vtkMRMLScene, run: Run, series: SeriesInScene) -> 
         return None, "The earlier result has no drawn regions to take over; draw or choose them in step 2."
     ids = [str(identifier) for identifier in run.settings.get("segmentIds") or []] if kind == "segments" else []
     region = chooseRegion(series, kind, node, ids)
-    copy = _createSegmentation(scene, region.masks, series, f"{node.GetName()} (follow-up)")
+    copy = createOverlapping(
+        scene, region.masks, series.geometry, f"{node.GetName()} (follow-up)", series.displayNode()
+    )
+    transform = series.transformNode()
+    if transform is not None:
+        copy.SetAndObserveTransformNodeID(transform.GetID())
     copy.SetAttribute(FOLLOW_UP_ATTRIBUTE, run.key)
     _copyColors(node, copy)
     count = len(region.masks)
@@ -36,28 +40,6 @@ def copyRegions(scene: slicer.vtkMRMLScene, run: Run, series: SeriesInScene) -> 
     said = [f"{what} taken over from the earlier result.", CHECK]
     said += [note for note in region.notes if "left out" in note]
     return copy, " ".join(said)
-
-
-def _createSegmentation(scene, masks: dict[str, np.ndarray], series: SeriesInScene, name: str):
-    """Add a segmentation with one segment for each mask; they may overlap, so each has a layer of its own."""
-    reference = series.displayNode()
-    whole = None
-    for number, (title, mask) in enumerate(masks.items()):
-        part = createSegmentation(scene, mask.astype(np.int16), {1: title}, series.geometry, name, reference)
-        part.GetSegmentation().GetNthSegment(0).SetColor(*regionColor(number))
-        if whole is None:
-            whole = part
-            continue
-        identifier = part.GetSegmentation().GetNthSegmentID(0)
-        # A name of its own: the identifiers come from the label and are all alike.
-        segment = part.GetSegmentation().GetSegment(identifier)
-        free = whole.GetSegmentation().GenerateUniqueSegmentID(identifier)
-        whole.GetSegmentation().AddSegment(segment, free)
-        removeNodes(scene, [part])
-    transform = series.transformNode()
-    if transform is not None:
-        whole.SetAndObserveTransformNodeID(transform.GetID())
-    return whole
 
 
 def _copyColors(source, copy) -> None:

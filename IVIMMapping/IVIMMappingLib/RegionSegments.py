@@ -11,6 +11,7 @@ import vtk
 from ivimcore.data.series import Geometry
 from ivimcore.reports.colormaps import srgb_from_oklab
 
+from .Runs import removeNodes
 from .VolumeNodes import arrayFromVolumeNode, createVolumeNode
 
 # Light and saturated, so that outlines stay visible on b = 0 images and on all four families of map colours.
@@ -68,6 +69,32 @@ def createSegmentation(
     display.SetVisibility2DOutline(True)
     display.SetSliceIntersectionThickness(2)
     return node
+
+
+def createOverlapping(
+    scene: slicer.vtkMRMLScene, masks: Mapping[str, np.ndarray], geometry: Geometry, name: str,
+    referenceNode: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> slicer.vtkMRMLSegmentationNode:
+    """Add a segmentation with one outlined segment for each mask (x, y, z) of bool by name; they may overlap.
+
+    Arguments as in `createSegmentation`; each segment has a layer of its own. Raises ValueError for an empty mask.
+    """
+    whole = None
+    for number, (title, mask) in enumerate(masks.items()):
+        part = createSegmentation(scene, mask.astype(np.int16), {1: title}, geometry, name, referenceNode)
+        part.GetSegmentation().GetNthSegment(0).SetColor(*regionColor(number))
+        if whole is None:
+            whole = part
+            continue
+        identifier = part.GetSegmentation().GetNthSegmentID(0)
+        # A name of its own: the identifiers come from the label and are all alike.
+        segment = part.GetSegmentation().GetSegment(identifier)
+        free = whole.GetSegmentation().GenerateUniqueSegmentID(identifier)
+        whole.GetSegmentation().AddSegment(segment, free)
+        removeNodes(scene, [part])
+    if whole is None:
+        raise ValueError("There is no mask.")
+    return whole
 
 
 def regionMasks(

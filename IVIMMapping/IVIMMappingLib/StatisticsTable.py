@@ -10,6 +10,8 @@ from pathlib import Path
 import slicer
 import vtk
 
+from ivimcore.reports.roistatistics import unguarded
+
 Cell = float | int | str | None
 
 
@@ -66,4 +68,4 @@ def _cell(text: str | None) -> Cell:
     try:
         return float(text)
     except ValueError:
-        return text
+        return unguarded(text)

@@ -243,8 +243,8 @@ def _cohort(options: argparse.Namespace) -> None:
 _COMMANDS = {
     "info": _info, "map": _map, "demo": _demo, "evaluate": _evaluate, "train": _train, "models": _models,
     "cohort": _cohort, "report": cli_cohort.report, "follow-up": cli_cohort.follow_up,
-    "protocol-sheet": cli_cohort.protocol_sheet, "export-dicom": cli_dicom.export_dicom,
-    "import-dicom": cli_dicom.import_dicom,
+    "protocol-sheet": cli_cohort.protocol_sheet, "synthetic-cohort": cli_cohort.synthetic_cohort,
+    "export-dicom": cli_dicom.export_dicom, "import-dicom": cli_dicom.import_dicom,
 }  # fmt: skip
 
 

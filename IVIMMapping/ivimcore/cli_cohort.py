@@ -1,4 +1,7 @@
-"""The shell for many patients: `ivim cohort | report | follow-up | protocol-sheet`. It parses, calls and prints."""
+"""The shell for many patients: `ivim cohort | report | follow-up | protocol-sheet | synthetic-cohort`.
+
+It parses, calls and prints.
+"""
 
 from __future__ import annotations
 
@@ -34,25 +37,15 @@ def add_commands(commands: Any, add_estimators: Any) -> None:
     cohort.add_argument("--threads", type=int, default=None, metavar="N", help="cores a series may use")
     cohort.add_argument("--json", action="store_true", help="print events and result as JSON lines")
 
+    about = cohort.add_argument_group("with --report, as for 'ivim report'")
+    about.add_argument("--report", action="store_true", help="make the report when the last series is done")
+    _add_report_options(about)
+
     report = commands.add_parser("report", help="test-retest report of a cohort: page, PDF, CSV, reference cohort")
     report.add_argument("folder", metavar="DIR", help="folder of ivim cohort")
-    report.add_argument("--maps", nargs="+", default=(), metavar="MAP", help="maps to show (default D f)")
-    report.add_argument("--statistic", default="median", choices=("median", "mean"), help="of each region")
-    report.add_argument("--spread", default="auto", choices=("auto", "constant", "proportional"),
-                        help="how the spread depends on the value (default auto, by likelihood)")
-    report.add_argument("--claims", metavar="FILE", help="claims to hold the cohort against (JSON)")
-    report.add_argument("--reference-group", nargs="+", default=(), metavar="NAME", help="groups taken as unchanged")
-    report.add_argument("--holm", action="store_true", help="correct verdicts for the comparisons within a patient")
-    report.add_argument("--few", action="store_true", help="verdicts from fewer than 10 reference subjects too")
-    report.add_argument("--pool", action="store_true", help="keep sessions of other b-values, options or prior")
-    report.add_argument("--identifiers", action="store_true", help="names of the manifest instead of P01, P02 ...")
-    report.add_argument("--name", default="Test-retest study", help="title of the report and name of the cohort file")
-    for key, words in (("scanner", "scanner and field strength"), ("reader", "who drew the regions"),
-                       ("interval", "time between the scans")):  # fmt: skip
-        report.add_argument(f"--{key}", default="", metavar="TEXT", help=f"{words}, a condition of the claim")
+    _add_report_options(report)
     report.add_argument("--dicom", action="store_true",
                         help="file the PDF with every study that ivim cohort --dicom wrote")
-    report.add_argument("--no-pdf", action="store_true", help="write the page only")
     report.add_argument("--json", action="store_true", help="print what was written as JSON")
 
     follow = commands.add_parser("follow-up", help="one patient now and before, in words")
@@ -72,6 +65,32 @@ def add_commands(commands: Any, add_estimators: Any) -> None:
     sheet.add_argument("--subjects", type=int, default=20, help="subjects you can scan twice (default 20)")
     sheet.add_argument("--out", metavar="FILE", help="write the sheet (.html or .txt) instead of printing it")
 
+    made = commands.add_parser("synthetic-cohort", help="a test-retest study with known truth, to try things out on")
+    made.add_argument("--out", required=True, metavar="DIR", help="folder for series, manifest.csv and truth.csv")
+    made.add_argument("--reference", type=int, default=14, metavar="N", help="subjects scanned twice (default 14)")
+    made.add_argument("--treated", type=int, default=9, metavar="N", help="treated patients (default 9)")
+    made.add_argument("--responders", type=int, default=6, metavar="N", help="of whom so many change (default 6)")
+    made.add_argument("--snr", type=float, default=12.0, help="signal-to-noise ratio of the liver (default 12)")
+    made.add_argument("--seed", type=int, default=1, help="seed of everything that is drawn (default 1)")
+
+
+def _add_report_options(command: Any) -> None:
+    command.add_argument("--maps", nargs="+", default=(), metavar="MAP", help="maps to show (default D f)")
+    command.add_argument("--statistic", default="median", choices=("median", "mean"), help="of each region")
+    command.add_argument("--spread", default="auto", choices=("auto", "constant", "proportional"),
+                        help="how the spread depends on the value (default auto, by likelihood)")
+    command.add_argument("--claims", metavar="FILE", help="claims to hold the cohort against (JSON)")
+    command.add_argument("--reference-group", nargs="+", default=(), metavar="NAME", help="groups taken as unchanged")
+    command.add_argument("--holm", action="store_true", help="correct verdicts for the comparisons within a patient")
+    command.add_argument("--few", action="store_true", help="verdicts from fewer than 10 reference subjects too")
+    command.add_argument("--pool", action="store_true", help="keep sessions of other b-values, options or prior")
+    command.add_argument("--identifiers", action="store_true", help="names of the manifest instead of P01, P02 ...")
+    command.add_argument("--name", default="Test-retest study", help="title of the report and name of the cohort file")
+    for key, words in (("scanner", "scanner and field strength"), ("reader", "who drew the regions"),
+                       ("interval", "time between the scans")):  # fmt: skip
+        command.add_argument(f"--{key}", default="", metavar="TEXT", help=f"{words}, a condition of the claim")
+    command.add_argument("--no-pdf", action="store_true", help="write the page only")
+
 
 def cohort(options: argparse.Namespace, requests: tuple[Any, ...], screen: Any) -> None:
     """Run a cohort; a series that failed is listed and makes no fault of the others."""
@@ -87,6 +106,8 @@ def cohort(options: argparse.Namespace, requests: tuple[Any, ...], screen: Any) 
         value = getattr(options, name)
         if value is not None and value < (0 if name == "workers" else 1):
             raise InputError(f"--{name} is {value}; give a positive number.")
+    if options.report:
+        report_choices(options)  # what is wrong there is said before hours of fitting
     manifest = open_cohort(options.manifest)
     companions = (write_companions, *((DicomCompanion(tuple(options.dicom)),) if options.dicom else ()))
     settings = Settings(
@@ -99,35 +120,46 @@ def cohort(options: argparse.Namespace, requests: tuple[Any, ...], screen: Any) 
     )
     if not options.json:
         failed = f", {len(summary.failures)} failed (failures.csv)" if summary.failures else ""
-        print(f"{summary.done} series fitted, {summary.kept} up to date{failed}; next: ivim report {options.out}",
-              file=sys.stderr)  # fmt: skip
+        then = "" if options.report else f"; next: ivim report {options.out}"
+        print(f"{summary.done} series fitted, {summary.kept} up to date{failed}{then}", file=sys.stderr)
     if summary.failures and not summary.records:
         raise InputError(f"No series could be done; the first reason: {summary.failures[0][1]}")
+    if options.report:
+        options.folder = options.out
+        report(options)
 
 
-def report(options: argparse.Namespace) -> None:
-    """Write the report of a cohort and print its claims."""
-    from .reports.cohortanalysis import Options
+def report_choices(options: argparse.Namespace) -> tuple[Any, list[Any]]:
+    """Return the options of a report and the claims; raises InputError for a claim file or a map that is none."""
+    from .reports.cohortanalysis import Options, check_options
     from .reports.conformance import load_claims
-    from .reports.report import write_report
-    from .reports.reporttables import claim_sentences
 
-    if options.dicom and options.identifiers:
+    if options.command == "report" and options.dicom and options.identifiers:
         raise InputError("A report that names its subjects is not filed with other patients; leave out --identifiers.")
-    if options.dicom and options.no_pdf:
+    if options.command == "report" and options.dicom and options.no_pdf:
         raise InputError("--dicom files the PDF, which --no-pdf leaves out; choose one of them.")
-    claims = load_claims(options.claims) if options.claims else []
     chosen = Options(
         tuple(options.maps), options.statistic, options.spread, options.holm, options.few,
         conditions={"scanner": options.scanner, "reader": options.reader, "interval": options.interval},
         name=options.name,
     )
+    check_options(chosen)
+    return chosen, load_claims(options.claims) if options.claims else []
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the report of a cohort and print its claims."""
+    from .reports.report import write_report
+    from .reports.reporttables import claim_sentences
+
+    chosen, claims = report_choices(options)
     found = write_report(
         options.folder, chosen, claims, tuple(options.reference_group), options.pool, options.identifiers,
         not options.no_pdf,
     )
     written = [path for path in (found.html, found.pdf, *found.references) if path]
-    if options.dicom:
+    # A cohort that was asked for DICOM gets its report there, too, unless it names its subjects.
+    if options.dicom and not options.no_pdf and not options.identifiers:
         from .reports.dicomcohort import file_report
 
         if found.pdf is None:
@@ -136,7 +168,10 @@ def report(options: argparse.Namespace) -> None:
     if options.json:
         about = {"written": [str(path) for path in written], "claims": claim_sentences(found.analysis),
                  "left_out": found.analysis.left_out, "warnings": found.analysis.warnings}  # fmt: skip
-        print(json.dumps(about, indent=2, ensure_ascii=False))
+        if options.command == "cohort":  # one line, as the events before it
+            print(json.dumps({"event": "report", **about}, ensure_ascii=False))
+        else:
+            print(json.dumps(about, indent=2, ensure_ascii=False))
         return
     for text in claim_sentences(found.analysis):
         print(text)
@@ -175,3 +210,12 @@ def protocol_sheet(options: argparse.Namespace) -> None:
     except OSError as fault:
         raise InputError(f"{path} cannot be written ({(fault.strerror or '').lower()}); choose another file.") from None
     print(f"Written: {path}", file=sys.stderr)
+
+
+def synthetic_cohort(options: argparse.Namespace) -> None:
+    """Write a cohort whose truth is known."""
+    from .evaluation.syntheticcohort import generate
+
+    made = generate(options.out, options.reference, options.treated, options.responders, options.snr, seed=options.seed)
+    print(f"Written to {options.out}: {2 * (options.reference + options.treated)} series, manifest.csv, truth.csv; "
+          f"next: ivim cohort {made.manifest} --out STUDY --report", file=sys.stderr)  # fmt: skip

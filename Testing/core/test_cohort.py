@@ -20,12 +20,14 @@ from ivimcore import Cancelled
 from ivimcore.cli import main
 from ivimcore.data.nifti_file import read_volumes
 from ivimcore.data.output import write_images, write_labels
+from ivimcore.data.reading import read_regions
 from ivimcore.data.series import Geometry
 from ivimcore.jobs.cohort import open_cohort, run_cohort
 from ivimcore.jobs.cohortscan import Settings, record_path
 from ivimcore.jobs.job import Request
 from ivimcore.physics.signal import biexponential
 from ivimcore.reports.cohortrows import COLUMNS, describe_outcome, write_companions
+from ivimcore.reports.followup import read_session
 from ivimcore.reports.roistatistics import write_csv
 
 PACKAGES = Path(__file__).parents[2] / "IVIMMapping"
@@ -111,6 +113,34 @@ def test_a_second_run_does_only_what_changed(study, tmp_path):
     changed = [path for path, mark in before.items() if path.stat().st_mtime_ns != mark]
     assert sorted(path.parent.relative_to(out).as_posix() for path in changed) == ["s1/v0", "s2/v1"]
     assert run(study, out, ("adc",))[0].done == 6
+
+
+def test_what_lies_beside_a_series_counts_too_and_so_does_what_a_file_is_used_for(study, tmp_path):
+    out = tmp_path / "out"
+    run(study, out)
+    (study.parent / "0-0" / "dwi.bval").write_text(" ".join(f"{x:g}" for x in 0.9 * B))
+    summary, _ = run(study, out)
+    assert summary.done == 1
+    about = summary.records["s0/v0"]["provenance"]["segmented"]
+    assert max(about["bvalues_used"]) == pytest.approx(720)
+    # The region becomes the mask: the same files, another result.
+    study.write_text(study.read_text().replace("rois", "mask", 1))
+    assert run(study, out)[0].done == 6
+
+
+def test_overlapping_regions_are_measured_whole_and_kept_for_a_follow_up(study, tmp_path):
+    organ, lesion = np.zeros((2, *GRID.shape), bool)
+    organ[3:12, 3:12], lesion[8:13, 8:13] = True, True
+    path = study.parent / "0-0" / "rois.seg.nrrd"
+    write_labels(organ, {}, GRID, path, {"organ": organ, "=lesion": lesion})
+    events = run(study, tmp_path / "out")[1]
+    mine = [row for row in rows_of(tmp_path / "out" / "values.csv") if (row["subject"], row["session"]) == ("s0", "v0")]
+    assert {(row["region"], row["voxels"]) for row in mine} == {("organ", "162"), ("'=lesion", "50")}
+    folder = tmp_path / "out" / "s0" / "v0"
+    masks = read_regions(folder / "regions.seg.nrrd", GRID)[2]
+    assert np.array_equal(masks["organ"], organ) and np.array_equal(masks["=lesion"], lesion)
+    assert set(read_session(folder).values) == {"organ", "=lesion"}
+    assert not any("failed" in event.get("text", "") for event in events)
 
 
 def test_a_damaged_record_is_done_again(study, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -73,6 +74,26 @@ def test_the_benchmark_refuses_what_it_cannot_do():
     refused(lambda: suite.evaluate("paper1", bvalues=[0, 50, 100, 800]), "leave out --bvalues")
 
 
+def test_a_cohort_and_its_report_are_two_commands_from_nothing(tmp_path, capsys):
+    pytest.importorskip("jinja2", reason="Jinja is not installed: reports are not tested")
+    data, out = tmp_path / "data", tmp_path / "out"
+    numbers = ["--reference", "3", "--treated", "1", "--responders", "1", "--snr", "40"]
+    assert main(["synthetic-cohort", "--out", str(data), *numbers]) == 0
+    assert "8 series" in capsys.readouterr().err
+    command = ["cohort", str(data / "manifest.csv"), "--out", str(out), "--estimator", "segmented", "--workers", "0",
+               "--report", "--few", "--no-pdf", "--scanner", "phantom"]  # fmt: skip
+    assert main([*command, "--maps", "X"]) == 2
+    assert "Unknown map" in capsys.readouterr().err and not out.exists()
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("A change of D in tumour beyond the limit") and "8 series fitted" in said.err
+    assert (out / "reference_segmented.json").is_file()
+    assert "scanner phantom" in (out / "report.html").read_text(encoding="utf-8")
+    assert main([*command, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["event"] == "report" and lines[-1]["claims"]
+
+
 # --- linearity ---------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +145,7 @@ def test_the_sheet_names_the_b_values_the_numbers_and_the_commands():
     made = sheet([0, 10, 20, 50, 100, 200, 400, 800], organ="liver", snr=25, subjects=14)
     text = to_text(made)
     for words in ("b = 0 10 20 50 100 200 400 800 s/mm², 8 images", "leaves the table", "0.73 .. 1.58", "2.14",
-                  "With your 14 subjects", "subject,session,group,series", "ivim cohort", "ivim report",
+                  "With your 14 subjects", "subject,session,group,series", "ivim cohort MANIFEST.csv --out STUDY --report",
                   "not a medical device", "SNR 25", "ivim evaluate linearity --bvalues 0 10 20"):  # fmt: skip
         assert words in text, words
     page = to_html(made)
@@ -138,7 +159,7 @@ def test_the_sheet_refuses_what_no_estimator_can_use(capsys):
     refused(lambda: sheet([0, 10, 50, 100, 400, 800], snr=-1), "SNR")
     refused(lambda: sheet([0, 10, 50, 100, 400, 800], subjects=1), "no study")
     assert main(["protocol-sheet", "--bvalues", "0", "10", "50", "100", "400", "800"]) == 0
-    assert "Commands" in capsys.readouterr().out
+    assert "Command (run it again" in capsys.readouterr().out
 
 
 def test_the_sheet_goes_into_a_file(tmp_path):

@@ -219,6 +219,38 @@ class FollowUpTestCase(SceneTest):
         self.assertNotIn("MUELLER", " ".join(node.GetName() for node in runs[0].nodes()))
         self.assertTrue(FollowUp.sessionOf(runs[0]).values)
 
+    def test_the_regions_of_an_output_folder_come_along_overlapping_or_not(self):
+        from ivimcore.cli import main
+        from ivimcore.data.output import write_images, write_labels
+        from ivimcore.data.phantom_series import series_of_phantom
+        from ivimcore.physics.phantom import abdomen
+
+        series = series_of_phantom(abdomen(shape=SHAPE, seed=1))
+        write_images(series.signal, series.geometry, self.folder / "a.nii.gz")
+        (self.folder / "a.bval").write_text(" ".join(f"{b:g}" for b in series.acquisition.bvalues))
+        organ, lesion = np.zeros((2, *series.geometry.shape), bool)
+        organ[8:20, 8:20], lesion[14:24, 14:22] = True, True
+        for masks in ({"-organ": organ, "lesion": lesion & ~organ}, {"-organ": organ, "lesion": lesion}):
+            write_labels(organ, {}, series.geometry, self.folder / "r.seg.nrrd", masks)
+            arguments = ["map", str(self.folder / "a.nii.gz"), "--rois", str(self.folder / "r.seg.nrrd")]
+            out = self.folder / "visit"
+            self.assertEqual(main([*arguments, "--estimator", "segmented", "adc", "--out", str(out)]), 0)
+            # The folder of all estimators, and that of one of them.
+            for chosen, count in ((out, 2), (out / "adc", 1)):
+                runs, said = EarlierResults.loadEarlier(self.scene, chosen)
+                self.assertEqual(len(runs), count)
+                self.assertIn("its regions (-organ, lesion)", said)
+                for run in runs:
+                    kind, node = EarlierResults.regionNodeOf(run)
+                    self.assertEqual(kind, "segments")
+                    found = regionMasks(node, next(iter(run.maps.values())))
+                    for name, mask in masks.items():
+                        np.testing.assert_array_equal(found[name], mask)
+                    self.assertEqual(set(FollowUp.sessionOf(run).values), set(masks))
+        # A later run into the same folder without regions has measured none.
+        self.assertEqual(main([*arguments[:2], "--estimator", "adc", "--out", str(out / "adc")]), 0)
+        self.assertIn("no drawn regions", EarlierResults.loadEarlier(self.scene, out / "adc")[1])
+
     def test_files_without_results_are_one_sentence_and_change_nothing(self):
         empty = self.folder / "empty.mrb"
         self.examine()

@@ -188,13 +188,40 @@ def write_images(volumes: Array, geometry: Geometry, path: Path | str, compress:
     return _write_image(simpleitk().JoinSeries(images), Path(path), compress)
 
 
-def write_labels(labels: Array, names: Mapping[int, str], geometry: Geometry, path: Path | str) -> Path:
-    """Write regions as a segmentation of 3D Slicer (.seg.nrrd): labels (x, y, z) with the name of each number."""
-    image = image_of(labels.astype(np.uint8 if labels.max() < 256 else np.uint16), geometry)
-    for index, (value, name) in enumerate(sorted(names.items())):
-        for key, text in (("ID", f"region_{value}"), ("Name", name), ("LabelValue", str(value)), ("Layer", "0")):
+def write_labels(
+    labels: Array, names: Mapping[int, str], geometry: Geometry, path: Path | str,
+    masks: Mapping[str, Array] | None = None,
+) -> Path:
+    """Write regions as a segmentation of 3D Slicer (.seg.nrrd): labels (x, y, z) with the name of each number.
+
+    Arguments: `masks` (x, y, z) of bool by name instead of the labels, where regions overlap: each that would cover
+    another one gets a further layer, as Slicer writes them.
+    """
+    if masks is None:
+        layers = [labels.astype(np.uint8 if labels.max() < 256 else np.uint16)]
+        segments = [(0, value, name) for value, name in sorted(names.items())]
+    else:
+        layers, segments = _layers_of(masks)
+    images = [image_of(layer, geometry) for layer in layers]
+    image = images[0] if len(images) == 1 else simpleitk().Compose(images)
+    for index, (layer, value, name) in enumerate(segments):
+        content = {"ID": f"region_{index + 1}", "Name": name, "LabelValue": str(value), "Layer": str(layer)}
+        for key, text in content.items():
             image.SetMetaData(f"Segment{index}_{key}", text)
     return _write_image(image, Path(path))
+
+
+def _layers_of(masks: Mapping[str, Array]) -> tuple[list[Array], list[tuple[int, int, str]]]:
+    """Put masks into as few layers as their overlaps allow: layers (x, y, z), and (layer, value, name) of each."""
+    layers: list[Array] = []
+    segments = []
+    for value, (name, mask) in enumerate(masks.items(), start=1):
+        free = next((number for number, layer in enumerate(layers) if not layer[mask].any()), len(layers))
+        if free == len(layers):
+            layers.append(np.zeros(mask.shape, np.uint8 if len(masks) < 256 else np.uint16))
+        layers[free][mask] = value
+        segments.append((free, value, name))
+    return layers, segments
 
 
 def _write_image(image: Any, path: Path, compress: bool = True) -> Path:

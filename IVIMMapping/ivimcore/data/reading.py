@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from .dicom import read_dicom
 from .geometry_io import existing_file, file_suffix
-from .nifti import read_files, read_nifti
+from .nifti import bval_beside, read_files, read_nifti
 from .nifti_file import NIFTI_SUFFIXES, read_volumes
 from .nrrd import read_header, read_nrrd, read_nrrd_file
 from .series import DwiSeries, Geometry
@@ -54,6 +55,18 @@ def read_series(
     return read(paths[0], bval, bvalues)
 
 
+def side_files(path: Path | str) -> list[Path]:
+    """List the files that are read with an image without being named: b-values, directions, data of a bare header."""
+    path = Path(path)
+    suffix = file_suffix(path)
+    if path.is_dir() or suffix not in (*NIFTI_SUFFIXES, *NRRD):
+        return []
+    beside = [bval_beside(path), bval_beside(path, ".bvec")]
+    if suffix.endswith("nhdr"):
+        beside += sorted(path.parent.glob(f"{glob.escape(path.name.split('.')[0])}.*"))
+    return [file for file in dict.fromkeys(beside) if file.is_file() and file != path]
+
+
 def _kind(path: Path) -> str:
     """Tell "nifti", "nrrd" or "dicom" from the ending; other files are DICOM if they say so at byte 128."""
     if path.is_dir():
@@ -93,6 +106,16 @@ def read_labels(path: Path | str, geometry: Geometry) -> tuple[Array, dict[int, 
     called 'label 3'. Where segments of several layers overlap, the last segment owns the voxel.
     Refuses another grid, with both described, an empty image, numbers that are no labels, and several images.
     """
+    labels, names, _ = read_regions(path, geometry)
+    return labels, names
+
+
+def read_regions(path: Path | str, geometry: Geometry) -> tuple[Array, dict[int, str], dict[str, Array] | None]:
+    """Read regions as `read_labels` does, and whole where they overlap.
+
+    Returns labels and names as `read_labels`, and the masks (x, y, z) of bool by name, in the order of the file, where
+    some voxel belongs to several segments; None where none does, because then the labels say everything.
+    """
     path = existing_file(path)
     suffix = file_suffix(path)
     header = read_header(path) if suffix in (".nrrd", ".nhdr", ".seg.nrrd") else None
@@ -116,7 +139,8 @@ def read_labels(path: Path | str, geometry: Geometry) -> tuple[Array, dict[int, 
     present = [int(value) for value in np.unique(labels) if value != 0]
     if not present:
         raise InputError(f"{path.name} is empty: no voxel belongs to a region; draw one, or leave the file out.")
-    return labels, {value: names.get(value, f"label {value}") for value in present}
+    masks = _overlapping(volumes, segments) if volumes.shape[3] > 1 else None
+    return labels, {value: names.get(value, f"label {value}") for value in present}, masks
 
 
 def _check_labels(volume: Array, name: str) -> None:
@@ -152,3 +176,17 @@ def _merge(volumes: Array, segments: list[tuple[int, int, str]]) -> tuple[Array,
         labels[volumes[..., layer] == value] = label
         names[label] = name
     return labels, names
+
+
+def _overlapping(volumes: Array, segments: list[tuple[int, int, str]]) -> dict[str, Array] | None:
+    """Return the mask of each segment by name where some voxel belongs to two, else None; empty ones are left out.
+
+    Segments of one name are one region, as labels of one name are.
+    """
+    masks: dict[str, Array] = {}
+    for layer, value, name in segments:
+        mask = volumes[..., layer] == value
+        if mask.any():
+            masks[name] = mask | masks[name] if name in masks else mask
+    count = np.sum(list(masks.values()), axis=0) if masks else np.zeros(1)
+    return masks if count.max() > 1 else None

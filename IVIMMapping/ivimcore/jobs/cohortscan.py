@@ -112,7 +112,10 @@ def _unchanged(name: str, known: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _fingerprint(task: ScanTask, notes: Mapping[str, Mapping[str, Any]]) -> str:
-    choices = task.settings.choices() | {"names": {str(k): v for k, v in task.scan.names.items()}}
+    scan = task.scan
+    # The same files mean something else where a region becomes a mask.
+    roles = [len(scan.series), *(path is not None for path in (scan.bval, scan.rois, scan.mask))]
+    choices = task.settings.choices() | {"names": {str(k): v for k, v in scan.names.items()}, "roles": roles}
     if task.settings.mask not in ("auto", "none"):
         notes = {**notes, **checksums([task.settings.mask])}
     return fingerprint(notes, task.settings.estimators, choices)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.mask import body_mask
 from ..data.output import FORMATS, OutputFolder, write_json, write_maps
-from ..data.reading import read_labels, read_mask, read_series
+from ..data.reading import read_mask, read_regions, read_series
 from ..data.series import AVERAGING, DwiSeries
 from ..errors import Cancelled, InputError
 from ..estimators import DEFAULT, SENTENCES, Estimator, FitResult, create
@@ -97,8 +97,9 @@ class Job:
 class Outcome:
     """Everything a job made, in memory, for those who add to its output folder.
 
-    `labels` (x, y, z) of int and `names` describe the regions, or are None and empty; `folders` tells where the maps
-    of each estimator lie while the output is still being made.
+    `labels` (x, y, z) of int and `names` describe the regions, or are None and empty; where regions overlap, `masks`
+    (x, y, z) of bool by name hold them whole, and `labels` give a shared voxel to the last one. `folders` tells where
+    the maps of each estimator lie while the output is still being made.
     """
 
     job: Job
@@ -109,6 +110,12 @@ class Outcome:
     results: dict[str, FitResult]
     estimators: dict[str, Estimator]
     folders: dict[str, Path] = field(default_factory=dict)
+    masks: dict[str, Array] | None = None
+
+    @property
+    def regions(self) -> tuple[Any, dict[int, str], Array]:
+        """Labels or overlapping masks, names and mask, as the functions of `reports.roistatistics` take them."""
+        return (self.labels if self.masks is None else self.masks), self.names, self.mask
 
 
 Companion = Callable[[Outcome, Path, Emit], None]
@@ -150,12 +157,24 @@ def prepare(series: DwiSeries, job: Job) -> DwiSeries:
     return series.without_empty_images().averaged(job.average)
 
 
-def regions(job: Job, series: DwiSeries) -> tuple[Array, Array | None, dict[int, str], str]:
-    """Return the mask, labels and names of a job's regions, and a sentence about the mask.
+@dataclass(frozen=True, eq=False)
+class JobRegions:
+    """The region that is fitted and those that are measured: `mask` (x, y, z) of bool; `labels`, `names` and `masks` as
+    in `Outcome`; `sentences` about them."""
+
+    mask: Array
+    labels: Array | None
+    names: dict[int, str]
+    masks: dict[str, Array] | None
+    sentences: tuple[str, ...]
+
+
+def regions(job: Job, series: DwiSeries) -> JobRegions:
+    """Return the regions of a job.
 
     Regions that reach outside the mask are fitted too. Raises InputError for another grid or an empty region.
     """
-    labels, names = (None, {}) if job.rois is None else read_labels(Path(job.rois), series.geometry)
+    labels, names, masks = (None, {}, None) if job.rois is None else read_regions(Path(job.rois), series.geometry)
     if job.mask == "none":
         mask, sentence = np.ones(series.geometry.shape, bool), "All voxels are fitted."
     elif job.mask == "auto":
@@ -171,7 +190,12 @@ def regions(job: Job, series: DwiSeries) -> tuple[Array, Array | None, dict[int,
             sentence += f" {added} voxels of the regions added."
     if not mask.any():
         raise InputError("The mask is empty; use '--mask none' or give a mask file.")
-    return mask, labels, names, sentence
+    sentences = [sentence]
+    if masks is not None:
+        sentences.append(
+            f"Regions overlap ({', '.join(masks)}): each is measured whole; pictures give a shared voxel to the last one."
+        )
+    return JobRegions(mask, labels, names, masks, tuple(sentences))
 
 
 def run(
@@ -198,10 +222,12 @@ def run(
         clock.begin(0.08, "Reading the series")
         series = load(job)
         check()
-        mask, labels, names, mask_sentence = regions(job, series)
-        for decision in (*series.decisions, mask_sentence):
+        where = regions(job, series)
+        for decision in (*series.decisions, *where.sentences):
             emit(warning(decision))
-        outcome = Outcome(job, series, mask, labels, names, {}, estimators)
+        outcome = Outcome(
+            job, series, where.mask, where.labels, where.names, {}, estimators, masks=where.masks
+        )
         digest = checksum(series)
         for name, estimator in estimators.items():
             problems = estimator.problems(series.acquisition)
@@ -213,7 +239,7 @@ def run(
             clock.begin(0.7 / len(estimators), f"Fitting {name}")
             check()
             fit = _fit(job, estimator, outcome, clock, stop)
-            fit.provenance.update(_about(series, mask_sentence, digest), status=fit.status_counts())
+            fit.provenance.update(_about(series, where.sentences[0], digest), status=fit.status_counts())
             outcome.results[name] = fit
             for sentence in fit.provenance.get("warnings", ()):
                 emit(warning(f"{name}: {sentence}"))

@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.reading import side_files
 from ..errors import InputError
 
 NEEDED = ("subject", "session", "series")
@@ -51,8 +52,10 @@ class Scan:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every path that the scan names."""
-        return (*self.series, *(path for path in (self.bval, self.rois, self.mask) if path))
+        """Every path that the scan names, and those that are read beside them: a .bval without a column of its own."""
+        named = (*self.series, *(path for path in (self.bval, self.rois, self.mask) if path))
+        beside = (str(file) for path in (*self.series, self.rois, self.mask) if path for file in side_files(path))
+        return tuple(dict.fromkeys((*named, *beside)))
 
     @property
     def label(self) -> str:

@@ -36,7 +36,7 @@ def sample_scan(pair: tuple[ScanTask, int]) -> dict[str, Any]:
     try:
         job = job_of(task.scan, task.settings)
         series = load(job)
-        mask, _, _, _ = regions(job, series)
+        mask = regions(job, series).mask
         rows = series.signal[mask].astype(float)
         rows = rows[np.isfinite(rows).all(axis=1) & (rows > 0).all(axis=1)]
         sigma = series.acquisition.sigma or estimate_sigma(rows, series.acquisition).sigma

@@ -130,7 +130,7 @@ def _on_series(content: dict[str, Any], job: TrainingJob, folder: Path, emit: Em
     from ..networks.sampling import patients_of, save_patients
 
     series = load(job.series)
-    mask = regions(job.series, series)[0]
+    mask = regions(job.series, series).mask
     inside = np.asarray(series.signal[mask], float)
     content = dict(content)
     content["acquisition"] = {"bvalues": [float(b) for b in series.acquisition.distinct]}

@@ -101,17 +101,22 @@ class Analysis:
         return found
 
 
+def check_options(options: Options) -> None:
+    """Refuse an unknown map or statistic."""
+    unknown = [key for key in options.maps if key not in MAPS]
+    if unknown:
+        raise InputError(f"Unknown map '{unknown[0]}'; choose among {', '.join(MAPS)}.")
+    if options.statistic not in STATISTICS:
+        raise InputError(f"Unknown statistic '{options.statistic}'; choose one of {', '.join(STATISTICS)}.")
+
+
 def analyse_cohort(data: CohortData, options: Options | None = None, claims: Sequence[Claim] = ()) -> Analysis:
     """Analyse a cohort.
 
     Raises InputError for an unknown map or statistic, and where no subject of the reference group has a value.
     """
     options = options or Options()
-    unknown = [key for key in options.maps if key not in MAPS]
-    if unknown:
-        raise InputError(f"Unknown map '{unknown[0]}'; choose among {', '.join(MAPS)}.")
-    if options.statistic not in STATISTICS:
-        raise InputError(f"Unknown statistic '{options.statistic}'; choose one of {', '.join(STATISTICS)}.")
+    check_options(options)
     left_out, warnings = list(data.left_out), list(data.warnings)
     cells: list[Cell] = []
     for estimator in data.estimators():

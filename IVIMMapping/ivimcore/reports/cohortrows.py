@@ -34,9 +34,7 @@ def describe_outcome(outcome: Outcome) -> list[dict[str, Any]]:
     for name, fit in outcome.results.items():
         information = {key: image for key, image in fit.extras.items() if key.endswith("_info")}
         maps = {key: image for key, image in fit.maps.items() if key in KEYS} | information
-        found = region_statistics(
-            maps, outcome.series.geometry, outcome.labels, outcome.names, outcome.mask, estimator=name
-        )
+        found = region_statistics(maps, outcome.series.geometry, *outcome.regions, estimator=name)
         rows += [{key: row[key] for key in COLUMNS} for row in found if row["map"] in PARAMETERS]
     return rows
 

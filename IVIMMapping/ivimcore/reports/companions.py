@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.output import write_labels
 from ..jobs.events import Emit
 from ..jobs.job import Companion, Outcome
 from .figures import plot_region_curves
@@ -13,6 +14,8 @@ from .priorfigure import plot_prior
 from .roistatistics import COLUMNS, MEAN_FIT_COLUMNS, RegionCurve, fit_region_means, region_statistics, write_csv
 from .scene import write_scene
 
+REGIONS = "regions.seg.nrrd"
+"""File of the regions that were measured, with their names: a follow-up takes them from there."""
 CURVE_COLUMNS = ("estimator", "region", "kind", "b", "signal", "sd")
 """Columns of region_curves.csv: kind is 'measured', 'fitted' or 'tissue'; b [s/mm²], signal and sd [signal units]."""
 
@@ -39,13 +42,16 @@ def companions(figure: bool = False, scene: bool = False, truth: Path | None = N
 def write_statistics(outcome: Outcome, folder: Path) -> dict[str, list[RegionCurve]]:
     """Write roi_statistics.csv, region_means.csv and region_curves.csv of every estimator; return its curves.
 
-    Each estimator's folder gets its own rows; with several estimators the output folder gets all of them too.
+    Each estimator's folder gets its own rows; with several estimators the output folder gets all of them too. Drawn
+    regions are kept beside them as regions.seg.nrrd, whole where they overlap.
     """
+    if outcome.labels is not None:
+        write_labels(outcome.labels, outcome.names, outcome.series.geometry, folder / REGIONS, outcome.masks)
     every: dict[str, list] = {"roi_statistics.csv": [], "region_means.csv": [], "region_curves.csv": []}
     columns = dict(zip(every, (COLUMNS, MEAN_FIT_COLUMNS, CURVE_COLUMNS), strict=True))
     every_curve: dict[str, list[RegionCurve]] = {}
     for name, fit in outcome.results.items():
-        regions = (outcome.labels, outcome.names, outcome.mask)
+        regions = outcome.regions
         statistics = region_statistics(fit.all_maps(), outcome.series.geometry, *regions, estimator=name)
         means, curves = fit_region_means(outcome.estimators[name], outcome.series, *regions)
         tables = dict(zip(every, (statistics, means, _curve_rows(curves)), strict=True))

@@ -22,6 +22,7 @@ from scipy import stats
 from ..errors import InputError
 from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
 from .referencecohort import ReferenceCohort, changed_options, differences_of_method, prior_signature
+from .roistatistics import unguarded
 from .verdicts import LEVEL, NONE, Verdict, chance_of_any, corrected, verdict
 
 KEYS = ("D", "f", "Dstar", "ADC")
@@ -118,7 +119,7 @@ def read_session(folder: Path | str, label: str = "", statistic: str = "median")
     try:
         provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         with open(folder / "roi_statistics.csv", encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+            rows = [{key: unguarded(text or "") for key, text in row.items()} for row in csv.DictReader(stream)]
         return session_of(rows, provenance, statistic, label)
     except (OSError, ValueError, KeyError, AttributeError) as fault:
         inside = sorted(path.parent.name for path in folder.glob("*/provenance.json"))

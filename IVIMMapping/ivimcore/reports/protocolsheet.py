@@ -2,7 +2,7 @@
 
 Nobody trusts other people's limits. This sheet says how a hospital gets its own, for its b-values: the scans, the
 number of subjects with what that number buys, what this protocol can resolve at all (Cramér-Rao bound at typical
-tissue), a manifest to fill in, and the two commands.
+tissue), a manifest to fill in, and the one command.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ MANIFEST = (
     "01,test,reference,01/test/dwi.nii.gz,01/test/dwi.bval,01/test/rois.seg.nrrd",
     "01,retest,reference,01/retest/dwi.nii.gz,01/retest/dwi.bval,01/retest/rois.seg.nrrd",
 )
-COMMANDS = (
-    "ivim cohort MANIFEST.csv --out STUDY",
-    "ivim report STUDY --scanner '...' --reader '...' --interval '...'",
-)
+COMMANDS = ("ivim cohort MANIFEST.csv --out STUDY --report --scanner '...' --reader '...' --interval '...'",)
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ def to_text(made: Sheet) -> str:
             lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                       for row in (head, *rows)]  # fmt: skip
     lines += ["", "Manifest (MANIFEST.csv, one line a scan)", *(f"  {line}" for line in made.manifest)]
-    lines += ["", "Commands", *(f"  {line}" for line in made.commands)]
+    lines += ["", "Command (run it again after more scans: only what is new is done)", *(f"  {line}" for line in made.commands)]
     return "\n".join(lines)
 
 
@@ -173,7 +170,7 @@ def to_html(made: Sheet) -> str:
             body = "".join("<tr>" + "".join(f"<td>{quoted(c)}</td>" for c in row) + "</tr>" for row in rows)
             cells = "".join(f"<th>{quoted(c)}</th>" for c in head)
             parts.append(f"<table><caption>{quoted(title)}</caption><tr>{cells}</tr>{body}</table>")
-    for heading, lines in (("Manifest", made.manifest), ("Commands", made.commands)):
+    for heading, lines in (("Manifest", made.manifest), ("Command", made.commands)):
         parts.append(f"<h2>{heading}</h2><pre>{quoted(chr(10).join(lines))}</pre>")
     style = (
         "body{font:11pt/1.45 sans-serif;max-width:50em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"

@@ -285,6 +285,11 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], column
     os.replace(unfinished, path)
 
 
+def unguarded(text: str) -> str:
+    """Take back the apostrophe that `write_csv` puts before a text that a spreadsheet program would run."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA_STARTS) else value
