@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import slicer
 
+from ivimcore.data.output import REGIONS
 from ivimcore.data.reading import read_regions
 from ivimcore.errors import InputError
-from ivimcore.reports.companions import REGIONS
 
 from .MapDescription import STATUS, isMapKey
 from .PatientIdentity import patientOf, patientOfRun

@@ -138,7 +138,9 @@ class FollowUpSection:
         except InputError as fault:
             state.say(str(fault), "error")
         try:
-            node, sentence = copyRegions(slicer.mrmlScene, run, state.series)
+            node, sentence = copyRegions(
+                slicer.mrmlScene, run, state.series, bool(self.ui.alignCheckBox.checked)
+            )
             said.insert(0, sentence)
             if node is not None:
                 self._setRegion(node)

@@ -119,14 +119,14 @@ class MappingLogic:
     # --- follow-up -----------------------------------------------------------------------------------------------
 
     def followUp(
-        self, after, before: Run | str | Path, reference=None, segmentationNode=None, **choices: Any
+        self, after, before: Run | str | Path, reference=None, segmentationNode=None, align: bool = False, **choices: Any
     ) -> FollowUp:
         """Compare an examination with an earlier one of the same patient: `print(logic.followUp(...).text())`.
 
         Arguments: `after` a run, or the node of a new series, which is then fitted as the earlier one was, in its
         regions; `before` the earlier run, or the path of its scene (.mrb) or output folder; `reference` cohort whose
         limits decide, or its file, None for changes without a verdict; `segmentationNode` corrected regions of the new
-        series instead of those that come along; `choices` as in `FollowUp.compareRuns`: keys, regionOf, holm, few.
+        series instead of those that come along, which `align` moves by a rigid registration of the images; `choices` as in `FollowUp.compareRuns`: keys, regionOf, holm, few.
         Raises InputError where something cannot be compared.
         """
         if not isinstance(before, Run):
@@ -135,17 +135,17 @@ class MappingLogic:
             reference = load_reference(reference)
         said: list[str] = []
         if not isinstance(after, Run):
-            after = self._fitLike(before, after, segmentationNode, said)
+            after = self._fitLike(before, after, segmentationNode, align, said)
         found = compareRuns(before, after, reference, **choices)
         return replace(found, warnings=(*found.warnings, *said))
 
-    def _fitLike(self, before: Run, node, segmentationNode, said: list[str]) -> Run:
+    def _fitLike(self, before: Run, node, segmentationNode, align: bool, said: list[str]) -> Run:
         """Fit a series as an earlier run was fitted, in the regions that come along; `said` receives what differs."""
         series = node if isinstance(node, SeriesInScene) else readSeries(_node(node))
         method = methodOf(before, series.bvalues)
         said += method.sentences
         if segmentationNode is None:
-            segmentationNode, sentence = copyRegions(self.scene, before, series)
+            segmentationNode, sentence = copyRegions(self.scene, before, series, align)
             said.append(sentence)
         handle = self.process(
             series, method.estimator, segmentationNode, wait=False, options={method.estimator: method.options},

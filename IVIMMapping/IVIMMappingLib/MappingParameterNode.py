@@ -59,6 +59,7 @@ class MappingParameterNode:
     compareMode: str = "none"
     startMode: Annotated[str, Choice(["new", "follow-up"])] = "new"
     earlierRun: str = ""
+    followUpAlign: bool = False
     followUpHolm: bool = False
     followUpFew: bool = False
     followUpDstar: bool = False

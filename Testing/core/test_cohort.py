@@ -302,6 +302,30 @@ def test_a_killed_worker_costs_at_most_the_series_in_flight(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX systems")
+def test_a_killed_client_takes_its_workers_along_and_loses_nothing(tmp_path):
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+    study = write_study(tmp_path / "in", [f"s{number}" for number in range(4)])
+    out = tmp_path / "out"
+    command = ("cohort", study, "--out", out, "--estimator", "bayes_map", "--mask", "none")
+    running = child(*command, "--workers", "2")
+    wait_for(lambda: running.poll() is not None or list((out / ".ivim").glob("s*.json")), 300)
+    workers = psutil.Process(running.pid).children(recursive=True)
+    assert workers
+    running.kill()
+    running.communicate()
+    # No orphan goes on computing; what one was writing is whole or not there.
+    gone, left = psutil.wait_procs(workers, timeout=300)
+    assert not left
+    done = len(list((out / ".ivim").glob("s*.json")))
+    assert_whole(out)
+    again = child(*command, "--workers", "0", "--json")
+    last = json.loads(again.communicate(timeout=300)[0].splitlines()[-1])
+    assert (last["kept"], last["done"]) == (done, 8 - done)
+    assert not list(out.rglob(".ivim-*")) and not list(out.rglob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX systems")
 def test_a_scheduler_that_dies_is_one_sentence_and_the_rest_is_done_later(tmp_path):
     pytest.importorskip("distributed", reason="Dask is not installed")
     study = write_study(tmp_path / "in", [f"s{number}" for number in range(6)])
@@ -390,6 +414,10 @@ def test_a_bids_data_set_becomes_a_cohort_and_derivatives_with_bids_names(bids, 
     assert dataset["DatasetType"] == "derivative" and dataset["GeneratedBy"][0]["Name"] == "IVIMSlicer"
     assert "*_dwimap*" in (out / ".bidsignore").read_text()
     assert {row["region"] for row in rows_of(out / "values.csv")} == {"liver lesion"}
+    assert (folder / "sub-01_ses-a_desc-regions_dseg.tsv").read_text(encoding="utf-8").split("\n")[1].strip() == (
+        "1\tliver lesion")
+    regions = read_volumes(folder / "sub-01_ses-a_desc-regions_dseg.nii.gz")[0]
+    assert np.array_equal(np.unique(regions), [0, 1]) and (regions > 0).sum() == 72
     assert run(bids, out, ("nlls", "segmented"))[0].done == 0
     assert (folder / "extra" / "sub-01_ses-a_thumbnail.png").is_file()
     pytest.importorskip("jinja2", reason="Jinja is not installed: reports are not tested")

@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 
 from ivimcore.reports.agreement import bias, bland_altman, differences, icc_agreement, mean_interval
-from ivimcore.reports.estimatorcomparison import compare, contrasts, pitman_morgan
+from ivimcore.reports.estimatorcomparison import compare, contrasts, pitman_morgan, variance_ratio
 from ivimcore.reports.precisionprofile import CONSTANT, PROPORTIONAL, precision_profile, proportional_gain
-from ivimcore.reports.repeatability import analyse
+from ivimcore.reports.repeatability import analyse, discrimination
 from ivimcore.reports.verdicts import Spread, change_limits, change_p, corrected, holm, true_change, verdict
 from ivimcore.reports.withinsubject import (
+    Interval,
     asymmetric_limits,
     chi_factors,
     logarithm,
@@ -242,14 +243,36 @@ def test_the_classical_rule_calls_seven_percent_of_unchanged_patients_changed_wi
     assert_share(np.abs(after - before) > repeatability_coefficient(values).value, 0.070)
 
 
-def test_the_bootstrap_of_discrimination_covers_well_enough_to_be_printed():
-    rng = np.random.default_rng(5)
-    truth, hits = 2.0, []
-    for _ in range(150):
-        values = rng.normal(1.0, 0.2, (30, 1)) + rng.normal(0, 0.1, (30, 2))
-        found = analyse(values, bootstrap=300).ratio
-        hits.append(found.low <= truth <= found.high)
-    assert np.mean(hits) > 0.85  # a percentile bootstrap of 30 subjects is known to be somewhat short
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_the_interval_of_discrimination_holds_the_truth_as_often_as_it_says(n, ratio):
+    rng = np.random.default_rng([n, int(10 * ratio)])
+    cohorts = rng.normal(1.3, 0.1 * ratio, (COHORTS, n, 1)) + 0.1 * rng.normal(size=(COHORTS, n, 4))
+    assert_share(holds(discrimination(cohorts[..., :2]), ratio), 0.95)
+    # With gaps it is an approximation, and a good one.
+    cohorts[rng.random(cohorts.shape) < 0.25] = np.nan
+    assert_share(holds(discrimination(cohorts), ratio), 0.95)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_the_interval_of_two_wsd_on_the_same_subjects_holds_the_truth_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
+    one = rng.normal(size=(COHORTS, n))
+    other = 1.5 * (0.7 * one + np.sqrt(1 - 0.49) * rng.normal(size=(COHORTS, n)))
+    found = Interval(*np.array([variance_ratio(a, b) for a, b in zip(one, other, strict=True)]).T)
+    assert_share(holds(found, 1 / 1.5**2), 0.95)
+    # Interval and test are two views of one thing.
+    tested = np.array([pitman_morgan(a, b) > 0.05 for a, b in zip(one[:300], other[:300], strict=True)])
+    assert np.array_equal(tested, holds(Interval(*(end[:300] for end in found)), 1.0))
+
+
+def test_the_asymmetric_limits_have_the_interval_of_the_logarithmic_sd():
+    found = analyse(simulated(14, PROPORTIONAL)[0][0])
+    for side, (limit, sign) in enumerate(zip(found.limits, (-1, 1), strict=True)):
+        assert limit.low < limit.value < limit.high
+        near, far = sorted((limit.low, limit.high), key=abs)
+        assert near == pytest.approx(np.expm1(sign * 1.96 * np.sqrt(2) * found.log_sd.low)), side
+        assert far == pytest.approx(np.expm1(sign * 1.96 * np.sqrt(2) * found.log_sd.high)), side
 
 
 # --- forms and verdicts ------------------------------------------------------------------------------------------

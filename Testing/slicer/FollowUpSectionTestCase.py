@@ -265,8 +265,8 @@ class FollowUpSectionTest(SampleTest):
         self.openModule()
         node = self.panel.state.parameters.parameterNode
         self.startFollowUpOf(self.panel)
-        for name in ("startMode", "earlierRun", "followUpHolm", "followUpFew", "followUpDstar", "judgedBy",
-                     "retestSessions"):
+        for name in ("startMode", "earlierRun", "followUpAlign", "followUpHolm", "followUpFew", "followUpDstar",
+                     "judgedBy", "retestSessions"):
             node.UnsetParameter(name)
         self.panel.attach()
         self.assertTrue(self.ui.newSeriesButton.checked)

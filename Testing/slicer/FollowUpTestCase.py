@@ -18,6 +18,10 @@ from IVIMMappingLib.SeriesReader import readSeries
 HOSTILE = "=cmd|' /C calc'!A0\t<b>\nlesion"
 
 
+def _dice(a, b):
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
 class FollowUpTestCase(SceneTest):
     def setUp(self):
         super().setUp()
@@ -108,6 +112,38 @@ class FollowUpTestCase(SceneTest):
         self.assertIn(LESION, names)
         copy.GetSegmentation().RemoveSegment(copy.GetSegmentation().GetNthSegmentID(0))
         self.assertEqual(first[2].GetSegmentation().GetNumberOfSegments(), len(names), "the earlier ones are untouched")
+
+    def test_regions_are_moved_as_the_images_must_be_where_that_is_asked_for(self):
+        first, before, second = self.both(shape=(48, 48, 3))
+        wanted = regionMasks(first[2], second[1])
+        # The patient lies 16 mm further to the side and 9 mm further to the front.
+        transform = self.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "another position")
+        shift = np.eye(4)
+        shift[:2, 3] = 16, 9
+        slicer.util.updateTransformMatrixFromArray(transform, shift)
+        second[1].SetAndObserveTransformNodeID(transform.GetID())
+        series = readSeries(second[0])
+        placed, _ = FollowUpRegions.copyRegions(self.scene, before, series)
+        # From the earlier series, and where that is gone from the map of S0.
+        for _ in range(2):
+            copy, said = FollowUpRegions.copyRegions(self.scene, before, series, isAligned=True)
+            self.assertRegex(said, r"moved by 18\.\d( to 18\.\d)? mm and turned by 0\.\d°; correlation of both images 0\.")
+            self.assertIn("check every position", said)
+            matrix = np.reshape(json.loads(copy.GetAttribute(FollowUpRegions.ALIGNMENT_ATTRIBUTE)), (4, 4))
+            np.testing.assert_allclose(matrix[:3, 3], [16, 9, 0], atol=1.0)
+            for name, mask in regionMasks(copy, second[1]).items():
+                self.assertGreater(_dice(mask, wanted[name]), 0.85, name)
+            self.assertLess(_dice(regionMasks(placed, second[1])[LESION], wanted[LESION]), 0.3)
+            self.scene.RemoveNode(first[0])
+            before = runsOf(self.scene)[0]
+            self.assertIsNone(before.seriesNode)
+
+    def test_a_patient_who_did_not_move_keeps_the_regions_where_they_were(self):
+        first, before, second = self.both(shape=(48, 48, 3))
+        copy, said = FollowUpRegions.copyRegions(self.scene, before, readSeries(second[0]), isAligned=True)
+        self.assertIn("No rigid movement makes the images agree better", said)
+        self.assertIsNone(copy.GetAttribute(FollowUpRegions.ALIGNMENT_ATTRIBUTE))
+        self.assertGreater(_dice(*(regionMasks(n, second[1])[LESION] for n in (first[2], copy))), 0.95)
 
     def test_regions_outside_the_new_series_are_a_sentence(self):
         _, before, second = self.both()

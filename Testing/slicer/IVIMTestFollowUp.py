@@ -35,7 +35,7 @@ def cohort(run=None, subjects=20, region=LESION, estimator="segmented", spread=0
     for key, typical in (("D", 1.2e-3), ("f", 0.1)):
         level = typical * np.exp(0.5 * random.normal(size=(subjects, 1)))
         values = level * np.exp(spread * random.normal(size=(subjects, 2)))
-        entries.append(entry_of(region, key, analyse(values, bootstrap=10)))
+        entries.append(entry_of(region, key, analyse(values)))
     about = run.provenance if run is not None else {}
     return ReferenceCohort(**{
         "name": "our hospital", "estimator": run.estimator if run is not None else estimator,

@@ -22,6 +22,8 @@ from .series import Geometry
 
 Array = np.ndarray
 FORMATS = ("nii.gz", "nrrd")
+REGIONS = "regions.seg.nrrd"
+"""File of the regions that were measured, with their names, in an output folder: a follow-up takes them from there."""
 NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 

@@ -17,7 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.output import OutputFolder, write_json
+import numpy as np
+
+from ..data.nrrd import read_header, read_nrrd_file
+from ..data.output import REGIONS, OutputFolder, write_json, write_volume
+from ..data.reading import read_regions
 from ..errors import InputError
 from .manifest import Manifest, Scan, remarks, safe_name
 
@@ -169,7 +173,7 @@ def arrange(work: Path, out: Path, scan: Scan, estimators: list[str]) -> list[st
             source = work if len(estimators) == 1 else work / estimator
             provenance = json.loads((source / "provenance.json").read_text(encoding="utf-8"))
             for path in sorted(source.iterdir()):
-                if path.is_dir():
+                if path.is_dir() or path.name == REGIONS:
                     continue
                 key, ending = path.name.partition(".")[::2]
                 name = derivative_name(scan.entities, key, estimator) if ending == "nii.gz" else None
@@ -187,12 +191,32 @@ def arrange(work: Path, out: Path, scan: Scan, estimators: list[str]) -> list[st
                     destination.parent.mkdir(exist_ok=True)
                 os.replace(path, destination)
         prefix = "_".join(f"{name}-{scan.entities[name]}" for name in NAMED if name in scan.entities)
+        if (work / REGIONS).is_file():
+            _write_regions(work / REGIONS, target, prefix)
+            (work / REGIONS).unlink()
         for path in sorted(work.iterdir()) if len(estimators) > 1 else ():
             if path.is_file() and not path.name.startswith("roi_statistics"):
                 (target / "extra").mkdir(exist_ok=True)
                 os.replace(path, target / "extra" / f"{prefix}_{path.name}")
         placed = sorted((folder / path.relative_to(target)).as_posix() for path in target.rglob("*") if path.is_file())
     return placed
+
+
+def _write_regions(source: Path, target: Path, prefix: str) -> None:
+    """Write the regions that were measured: labels with their table, or a mask each where they overlap."""
+    _, geometry = read_nrrd_file(source, read_header(source))
+    labels, names, masks = read_regions(source, geometry)
+    if masks is None:
+        write_volume(labels.astype(np.uint16), geometry, target / f"{prefix}_desc-regions_dseg.nii.gz")
+        rows = [("index", "name"), *sorted(names.items())]
+        with open(target / f"{prefix}_desc-regions_dseg.tsv", "w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, delimiter="\t").writerows(rows)
+        return
+    for number, (name, mask) in enumerate(masks.items(), start=1):
+        # The number keeps names apart that differ in other characters only.
+        stem = f"{prefix}_desc-{description(name)}{number}_mask"
+        write_volume(mask.astype(np.uint8), geometry, target / f"{stem}.nii.gz")
+        write_json({"Type": "ROI", "Description": name}, target / f"{stem}.json")
 
 
 def group_table(out: Path, estimator: str, rows: list[Mapping[str, Any]], columns: tuple[str, ...]) -> Path:

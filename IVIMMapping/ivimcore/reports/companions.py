@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.output import write_labels
+from ..data.output import REGIONS, write_labels
 from ..jobs.events import Emit
 from ..jobs.job import Companion, Outcome
 from .figures import plot_region_curves
@@ -14,8 +14,6 @@ from .priorfigure import plot_prior
 from .roistatistics import COLUMNS, MEAN_FIT_COLUMNS, RegionCurve, fit_region_means, region_statistics, write_csv
 from .scene import write_scene
 
-REGIONS = "regions.seg.nrrd"
-"""File of the regions that were measured, with their names: a follow-up takes them from there."""
 CURVE_COLUMNS = ("estimator", "region", "kind", "b", "signal", "sd")
 """Columns of region_curves.csv: kind is 'measured', 'fitted' or 'tissue'; b [s/mm²], signal and sd [signal units]."""
 

@@ -7,10 +7,13 @@ Morgan: two variables have the same variance exactly when their sum and differen
     t = r √(m − 2) / √(1 − r²),   m − 2 degrees of freedom, and without the means m − 1.
 
 It is applied to orthonormal contrasts within each subject (K sessions give K − 1 of them, of mean zero and variance
-wSD² each), so that a shift between sessions or the value of the subject plays no part. It is exact for normal
-deviations. Two ways in which it could mislead are answered beside it: heavy tails by a bootstrap over subjects of the
-ratio of wSD, and shrinkage (a smaller wSD bought with a smaller spread between subjects) by the same bootstrap of the
-ratio of between-subject SD to wSD.
+wSD² each), so that the value of the subject plays no part. It is exact for normal deviations, and so is the interval of
+the ratio of both wSD that the same test leaves in: with R the ratio of the variances and r the correlation of both
+
+    R (k ± √(k² − 1)),   k = 1 + 2 (1 − r²) t² / ν                     (Maloney and Rastogi, Biometrics 1970;26:671).
+
+Shrinkage (a smaller wSD bought with a smaller spread between subjects) shows in the ratio of between-subject SD to wSD;
+no formula gives its interval for two estimators on the same subjects, so it is bootstrapped over subjects.
 """
 
 from __future__ import annotations
@@ -20,17 +23,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from .repeatability import BOOTSTRAP, resampled
 from .withinsubject import LEVEL, Interval, between_sd, within_variance
 
 Array = np.ndarray
+BOOTSTRAP, SEED = 2000, 20240501
 
 
 class Comparison(NamedTuple):
     """Estimator A against B on the same subjects.
 
     `wsd_ratio` wSD(A) / wSD(B) [1]; `p` Pitman-Morgan; `discrimination_ratio` (between / wSD) of A over that of B [1]:
-    above 1, A tells subjects apart better; both with bootstrap intervals; `subjects` used.
+    above 1, A tells subjects apart better, with a bootstrap interval; `subjects` used.
     """
 
     wsd_ratio: Interval
@@ -68,6 +71,23 @@ def pitman_morgan(first: Array, second: Array) -> float:
     return float(2 * stats.t.sf(abs(r) * np.sqrt(freedom / (1 - r * r)), freedom))
 
 
+def variance_ratio(first: Array, second: Array, level: float = LEVEL) -> Interval:
+    """Return the variance of `first` over that of `second` (m,), paired and of mean zero, with its exact interval."""
+    a, b, ab = first @ first, second @ second, first @ second
+    if first.size < 3 or not (a > 0 and b > 0):
+        return Interval(np.nan, np.nan, np.nan)
+    freedom = first.size - 1
+    k = 1 + 2 * max(1 - ab * ab / (a * b), 0.0) * stats.t.ppf((1 + level) / 2, freedom) ** 2 / freedom
+    width = np.sqrt(k * k - 1)
+    return Interval(float(a / b), float(a / b / (k + width)), float(a / b * (k + width)))
+
+
+def resampled(values: Array, resamples: int = BOOTSTRAP, seed: int = SEED) -> Array:
+    """Draw cohorts with replacement from the subjects: (resamples, n, ...), seeded."""
+    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    return values[draws]
+
+
 def compare(first: Array, second: Array, level: float = LEVEL, resamples: int = BOOTSTRAP) -> Comparison:
     """Compare the repeatability of two estimators.
 
@@ -80,21 +100,19 @@ def compare(first: Array, second: Array, level: float = LEVEL, resamples: int = 
     nothing = Interval(np.nan, np.nan, np.nan)
     if len(first) < 3 or first.shape[1] < 2:
         return Comparison(nothing, np.nan, nothing, len(first))
-    p = pitman_morgan(contrasts(first).ravel(), contrasts(second).ravel())
-    both = np.stack([first, second], axis=1)
+    deviations = contrasts(first).ravel(), contrasts(second).ravel()
+    within = Interval(*(float(np.sqrt(end)) for end in variance_ratio(*deviations, level)))
 
-    def ratios(cohorts: Array) -> tuple[Array, Array]:
+    def discrimination_ratio(cohorts: Array) -> Array:
         one, other = cohorts[..., 0, :], cohorts[..., 1, :]
         with np.errstate(invalid="ignore", divide="ignore"):
-            within = np.sqrt(within_variance(one).value / within_variance(other).value)
-            return within, between_sd(one) / between_sd(other) / within
+            ratio = np.sqrt(within_variance(other).value / within_variance(one).value)
+            return between_sd(one) / between_sd(other) * ratio
 
-    value = ratios(both)
-    found = ratios(resampled(both, resamples))
-    ends = ((1 - level) / 2, (1 + level) / 2)
-    intervals = [
-        Interval(float(one), *(float(end) for end in np.nanquantile(many[np.isfinite(many)], ends)))
-        if np.isfinite(many).any() else Interval(float(one), np.nan, np.nan)
-        for one, many in zip(value, found, strict=True)
-    ]
-    return Comparison(intervals[0], p, intervals[1], len(first))
+    both = np.stack([first, second], axis=1)
+    found = discrimination_ratio(resampled(both, resamples))
+    # A resample without any spread between subjects has no ratio.
+    found = found[np.isfinite(found)]
+    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2)) if found.size else (np.nan, np.nan)
+    between = Interval(float(discrimination_ratio(both)), float(low), float(high))
+    return Comparison(within, pitman_morgan(*deviations), between, len(first))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from .agreement import Bias, Limits, bias, bland_altman, differences, icc_agreement
 from .precisionprofile import FORMS, PROPORTIONAL, PrecisionProfile, precision_profile
@@ -35,7 +36,6 @@ from .withinsubject import (
 )
 
 Array = np.ndarray
-BOOTSTRAP, SEED = 2000, 20240501
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +45,9 @@ class Repeatability:
     `subjects` with two or more sessions of `left_out + subjects`; `sessions` largest number; `nu` degrees of freedom;
     `mean` over subjects; `wsd`, `rc` and `wsd_unbiased` (mean difference of the sessions removed); `wcv_rms`,
     `wcv_log`, `log_sd` (NaN where values are not positive); `wcv_upper` one-sided 95 % bound of the logarithmic wCV;
-    `limits` asymmetric limits of a relative change by the classical 1.96; `prediction` half width of the limit of a
+    `limits` asymmetric limits of a relative change by the classical 1.96, lower and upper, with their intervals; `prediction` half width of the limit of a
     verdict, a change or a change of ln y according to `profile.form`; `between` SD between subjects, `ratio`
-    between / wSD with a bootstrap interval; `icc`; `bias` of each later session against the first; `bland_altman` of
+    between / wSD; `icc`; `bias` of each later session against the first; `bland_altman` of
     the last against the first; `information` mean information (0..1) or NaN.
     """
 
@@ -65,7 +65,7 @@ class Repeatability:
     wcv_log: Interval
     wcv_upper: float
     log_sd: Interval
-    limits: tuple[float, float]
+    limits: tuple[Interval, Interval]
     prediction: float
     between: float
     ratio: Interval
@@ -83,13 +83,12 @@ class Repeatability:
 
 
 def analyse(
-    values: Array, form: str = "auto", level: float = LEVEL, information: float = np.nan, bootstrap: int = BOOTSTRAP
+    values: Array, form: str = "auto", level: float = LEVEL, information: float = np.nan
 ) -> Repeatability:
     """Describe the repeatability of one map in one region.
 
     Arguments: `values` (n, K) in the stored unit, NaN where a session is missing; `form` of the spread, "auto",
-    "constant" or "proportional"; `level` of the intervals; `information` mean information of the values [1];
-    `bootstrap` resamples for the interval that has no formula.
+    "constant" or "proportional"; `level` of the intervals; `information` mean information of the values [1].
     Returns: Repeatability, with NaN where the data are too few. Raises ValueError for another form or shape.
     """
     if form not in ("auto", *FORMS):
@@ -122,9 +121,9 @@ def analyse(
         rc=_plain(repeatability_coefficient(values, level)), wcv_rms=_plain(wcv_rms(values, level)),
         wcv_log=_plain(wcv_log(positive, level)), log_sd=log_sd,
         wcv_upper=float(wcv_of_log_sd(log_sd.value * upper_factor(nu, level))) if nu >= 1 else np.nan,
-        limits=tuple(float(end) for end in asymmetric_limits(log_sd.value, CLASSICAL)),
+        limits=_limits(log_sd),
         prediction=float(prediction_factor(nu, level) * sd) if nu >= 1 else np.nan,
-        between=float(between_sd(values)), ratio=discrimination(values, level, bootstrap),
+        between=float(between_sd(values)), ratio=_plain(discrimination(values, level)),
         icc=_plain(icc_agreement(values, level)), bias=tuple(later),
         bland_altman=bland_altman(differences(first, values[:, -1]), level=level) if values.shape[1] > 1
         else bland_altman(np.empty(0)),
@@ -132,34 +131,43 @@ def analyse(
     )  # fmt: skip
 
 
+def _limits(log_sd: Interval) -> tuple[Interval, Interval]:
+    """Return the asymmetric limits; that of a decrease is closest to zero where s_ln is smallest."""
+    (low, high), nearest, farthest = (tuple(map(float, asymmetric_limits(end, CLASSICAL))) for end in log_sd)
+    return Interval(low, farthest[0], nearest[0]), Interval(high, nearest[1], farthest[1])
+
+
 def _plain(found: Interval) -> Interval:
     return Interval(*(float(end) for end in found))
 
 
-def resampled(values: Array, resamples: int = BOOTSTRAP, seed: int = SEED) -> Array:
-    """Draw cohorts with replacement from the subjects: (resamples, n, ...), seeded."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    return values[draws]
-
-
-def discrimination(values: Array, level: float = LEVEL, resamples: int = BOOTSTRAP) -> Interval:
-    """Compute SD between subjects / wSD of one cohort (n, K) [1], with a percentile bootstrap over subjects.
+def discrimination(values: Array, level: float = LEVEL) -> Interval:
+    """Compute SD between subjects / wSD of cohorts (..., n, K) [1], with its interval.
 
     It does not change when an estimator shrinks all its answers, which lowers wSD and the spread between subjects
-    alike. The interval is NaN below eight subjects, where resampling says nothing.
+    alike. With Kh the harmonic mean of the K_i, F = Kh var(m_i) / wSD² divided by 1 + Kh ratio² follows the F
+    distribution with n − 1 and ν degrees of freedom, exactly where all K are equal (else Thomas and Hultquist, Ann Stat
+    1978;6:582). Assumes normal differences and subjects; a bootstrap would hold the truth less often (simulated: 80 %
+    with 5 subjects, 88 % with 10). NaN without spread; the interval is NaN below three subjects.
     """
     values = np.asarray(values, dtype=float)
-    values = values[complete(values)]
-    if not len(values):
-        return Interval(np.nan, np.nan, np.nan)
-
-    def ratio(cohorts: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return between_sd(cohorts) / np.sqrt(within_variance(cohorts).value)
-
-    value = float(ratio(values))
-    if len(values) < 8 or not np.isfinite(value):
-        return Interval(value, np.nan, np.nan)
-    found = ratio(resampled(values, resamples))
-    low, high = np.nanquantile(found, ((1 - level) / 2, (1 + level) / 2))
-    return Interval(value, float(low), float(high))
+    values = np.where(complete(values)[..., None], values, np.nan)
+    there = np.isfinite(values)
+    count = there.sum(axis=-1)
+    used = count >= 2
+    n = used.sum(axis=-1)
+    variance = within_variance(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = n / np.where(used, 1 / np.maximum(count, 1), 0.0).sum(axis=-1)
+        ratio = between_sd(values) / np.sqrt(variance.value)
+        # var(m_i) = between² + wSD² / Kh; the estimate of between² may have been cut off at zero, var(m_i) never is.
+        mean = np.where(there, values, 0.0).sum(axis=-1) / np.maximum(count, 1)
+        middle = np.where(used, mean, 0.0).sum(axis=-1, keepdims=True) / n[..., None]
+        observed = size * (np.where(used, mean - middle, 0.0) ** 2).sum(axis=-1) / (n - 1) / variance.value
+        ends = [
+            np.sqrt(np.maximum(observed / stats.f.ppf(share, n - 1, variance.nu) - 1, 0.0) / size)
+            for share in ((1 + level) / 2, (1 - level) / 2)
+        ]
+    known = (n >= 3) & (variance.value > 0)
+    low, high = (np.where(known, end, np.nan) for end in ends)
+    return Interval(np.where(variance.value > 0, ratio, np.nan), low, high)

@@ -17,8 +17,9 @@ from .withinsubject import Interval
 Row = dict[str, Any]
 REPEATABILITY_COLUMNS = (
     "estimator", "region", "map", "unit", "subjects", "sessions", "nu", "mean", "wsd", "wsd_low", "wsd_high",
-    "wsd_without_shift", "rc", "rc_low", "rc_high", "wcv_rms", "wcv_rms_low", "wcv_rms_high", "wcv_log", "wcv_log_low",
-    "wcv_log_high", "limit_low", "limit_high", "form", "verdict_half_width", "between_sd", "between_over_wsd",
+    "wsd_without_shift", "wsd_without_shift_low", "wsd_without_shift_high", "rc", "rc_low", "rc_high", "wcv_rms", "wcv_rms_low", "wcv_rms_high", "wcv_log", "wcv_log_low",
+    "wcv_log_high", "limit_low", "limit_low_low", "limit_low_high", "limit_high", "limit_high_low",
+    "limit_high_high", "form", "verdict_half_width", "between_sd", "between_over_wsd",
     "between_over_wsd_low", "between_over_wsd_high", "icc", "icc_low", "icc_high", "information", "bias", "bias_low",
     "bias_high", "bias_p_t", "bias_p_wilcoxon", "mean_difference", "loa_low", "loa_low_low", "loa_low_high", "loa_high",
     "loa_high_low", "loa_high_high",
@@ -61,9 +62,10 @@ def repeatability_rows(cells: Sequence[Cell]) -> list[Row]:
         nothing = Interval(np.nan, np.nan, np.nan)
         rows.append({
             **_head(cell), "subjects": found.subjects, "sessions": found.sessions, "nu": found.nu, "mean": found.mean,
-            **_ends_of("wsd", found.wsd), "wsd_without_shift": found.wsd_unbiased.value, **_ends_of("rc", found.rc),
-            **_ends_of("wcv_rms", found.wcv_rms), **_ends_of("wcv_log", found.wcv_log), "limit_low": found.limits[0],
-            "limit_high": found.limits[1], "form": found.profile.form, "verdict_half_width": found.prediction,
+            **_ends_of("wsd", found.wsd), **_ends_of("wsd_without_shift", found.wsd_unbiased),
+            **_ends_of("rc", found.rc), **_ends_of("wcv_rms", found.wcv_rms), **_ends_of("wcv_log", found.wcv_log),
+            **_ends_of("limit_low", found.limits[0]), **_ends_of("limit_high", found.limits[1]),
+            "form": found.profile.form, "verdict_half_width": found.prediction,
             "between_sd": found.between, **_ends_of("between_over_wsd", found.ratio), **_ends_of("icc", found.icc),
             "information": found.information, **_ends_of("bias", first.difference if first else nothing),
             "bias_p_t": first.p_t if first else np.nan, "bias_p_wilcoxon": first.p_wilcoxon if first else np.nan,

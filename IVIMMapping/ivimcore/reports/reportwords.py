@@ -83,7 +83,7 @@ def context_table(rows: Sequence[Row]) -> Table:
         "estimator": lambda r: r["estimator"], "between / wSD": lambda r: interval(r, "between_over_wsd"),
         "ICC(2,1)": lambda r: interval(r, "icc"), "information": lambda r: number(r["information"], 2),
         "bias between sessions": lambda r: interval(r, "bias", factor_of(r)), "p": lambda r: p_value(r["bias_p_t"]),
-        "wSD without it": lambda r: number(r["wsd_without_shift"] * factor_of(r), 2),
+        "wSD without it": lambda r: interval(r, "wsd_without_shift", factor_of(r)),
         "spread": lambda r: r["form"],
     }  # fmt: skip
     return Table(list(columns), [[write(row) for write in columns.values()] for row in rows], left=3)

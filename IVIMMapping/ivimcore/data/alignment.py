@@ -1,0 +1,171 @@
+"""Two examinations of one patient laid over each other: a rigid registration of their images without diffusion weighting.
+
+    found = align(earlier_image, earlier_geometry, image, geometry)
+    mask = found.carried(earlier_mask, earlier_geometry, geometry)     # where the region lies now
+
+Rigid is right for bones and the head and a help elsewhere: organs deform, so every carried region wants a look. Both
+images have the same contrast up to a factor, hence the correlation as measure; it is started from the coordinates of the
+scanner and from the centres of both bodies, and the better end is taken. A stack of few slices does not say how it is
+tilted or shifted across them: then only the plane of the slices is searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .geometry_io import LPS_TO_RAS, image_of, simpleitk
+from .series import Geometry
+
+Array = np.ndarray
+FEW_SLICES = 5
+"""Slices below which nothing is moved across them."""
+LEAST_OVERLAP = 0.25
+"""Share of the new image that the earlier one must cover."""
+ENOUGH = 0.95
+"""Correlation from which the other start is not tried."""
+LEAST_GAIN = 0.005
+"""Gain in correlation below which an alignment is none."""
+MOST_SAMPLES = 200_000
+"""Voxels that are compared in each step, drawn anew with a fixed seed where there are more."""
+SMOOTHING = (6.0, 3.0, 0.0)
+"""Widths of the smoothing of both images [mm], from coarse to fine."""
+SEED = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """How one examination lies to another: `matrix` (4, 4) from RAS [mm] of the earlier one to RAS of the later one.
+
+    `before` and `after` are the correlations of both images without and with it [1], `angle` its rotation [degree].
+    """
+
+    matrix: Array
+    before: float
+    after: float
+    angle: float
+
+    @property
+    def helps(self) -> bool:
+        """Tell whether the images agree better with it."""
+        return self.after > self.before + LEAST_GAIN
+
+    def shift(self, point: Array) -> Array:
+        """Return how far a point (3,) of the earlier examination, in RAS, moves [mm] (3,)."""
+        return (self.matrix @ [*point, 1.0])[:3] - np.asarray(point, dtype=float)
+
+    def carried(self, mask: Array, geometry: Geometry, target: Geometry) -> Array:
+        """Return a mask (x, y, z) of bool on `geometry` where it lies on `target`; a voxel belongs to it by half."""
+        back = np.linalg.inv(np.asarray(geometry.affine)) @ np.linalg.inv(self.matrix) @ np.asarray(target.affine)
+        sitk = simpleitk()
+        transform = sitk.AffineTransform(3)
+        transform.SetMatrix(back[:3, :3].ravel().tolist())
+        transform.SetTranslation(back[:3, 3].tolist())
+        # Both as images of unit voxels: the whole way from index to index is in the transform.
+        image = image_of(mask.astype(np.float32), Geometry(mask.shape, LPS_TO_RAS))
+        grid = sitk.Image([int(n) for n in target.shape], sitk.sitkFloat32)
+        found = sitk.Resample(image, grid, transform, sitk.sitkLinear, 0.0)
+        return sitk.GetArrayViewFromImage(found).transpose(2, 1, 0) >= 0.5
+
+
+def align(earlier: Array, earlier_geometry: Geometry, now: Array, geometry: Geometry) -> Alignment:
+    """Lay an earlier image over a new one.
+
+    Arguments: `earlier` and `now` (x, y, z), images of the same contrast such as b = 0 or S0, NaN where there is none;
+    their geometries.
+    Returns the alignment, which is the identity where none makes the images agree better.
+    Raises InputError without SimpleITK, for an image without contrast and for examinations that do not overlap.
+    """
+    sitk = simpleitk()
+    # In the axes of the new stack, so that 'across the slices' is one axis.
+    axes = np.eye(4)
+    spacing = np.asarray(geometry.spacing, dtype=float)
+    axes[:3, :3] = np.asarray(geometry.affine)[:3, :3] / spacing
+    axes[:3, 3] = np.asarray(geometry.affine)[:3, 3]
+    fixed = _image(now, Geometry(geometry.shape, np.diag([*spacing, 1.0])))
+    moved = np.linalg.inv(axes) @ np.asarray(earlier_geometry.affine)
+    moving = _image(earlier, Geometry(earlier_geometry.shape, moved))
+    identity = sitk.Euler3DTransform()
+    middle = [float(x) for x in fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])]
+    identity.SetCenter(middle)
+    starts = [identity, sitk.Euler3DTransform(sitk.CenteredTransformInitializer(
+        fixed, moving, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.MOMENTS))]  # fmt: skip
+    weights = [1.0] * 6 if min(fixed.GetSize()[2], moving.GetSize()[2]) >= FEW_SLICES else [0, 0, 1.0, 1.0, 1.0, 0]
+    if not all(weights):
+        offset = list(starts[1].GetTranslation())
+        starts[1].SetTranslation([offset[0], offset[1], 0.0])
+    found: list[tuple[float, float, Any]] = []
+    for start in starts:
+        end = _search(sitk, fixed, moving, start, weights)
+        correlation, share = _correlation(sitk, fixed, moving, end)
+        found.append((correlation if np.isfinite(correlation) else -np.inf, share, end))
+        if correlation > ENOUGH and share > 0.5:
+            break
+    before, _ = _correlation(sitk, fixed, moving, identity)
+    after, overlap, end = max(found, key=lambda one: one[0])
+    if not np.isfinite(after) or overlap < LEAST_OVERLAP:
+        raise InputError("The two examinations do not show the same part of the body; place the regions by hand.")
+    if not after > (before if np.isfinite(before) else 0.0) + LEAST_GAIN:
+        return Alignment(np.eye(4), before, before, 0.0)
+    to_earlier = _matrix(end)
+    turned = np.clip((np.trace(to_earlier[:3, :3]) - 1) / 2, -1, 1)
+    matrix = axes @ np.linalg.inv(to_earlier) @ np.linalg.inv(axes)
+    return Alignment(matrix, float(before) if np.isfinite(before) else 0.0, after, float(np.degrees(np.arccos(turned))))
+
+
+def _image(values: Array, geometry: Geometry) -> Any:
+    """Return a float image without NaN, whose brightest fluid does not outweigh the rest."""
+    values = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    top = float(np.percentile(values, 99.5))
+    if not top > values.min():
+        raise InputError("An image without any contrast cannot be aligned; place the regions by hand.")
+    # In RAS throughout: what is one system of coordinates for both images needs no other.
+    return image_of(np.clip(values, 0.0, top) / top, Geometry(geometry.shape, LPS_TO_RAS @ geometry.affine))
+
+
+def _search(sitk: Any, fixed: Any, moving: Any, start: Any, weights: list[float]) -> Any:
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsCorrelation()
+    count = int(np.prod(fixed.GetSize()))
+    if count > MOST_SAMPLES:
+        method.SetMetricSamplingStrategy(method.RANDOM)
+        method.SetMetricSamplingPercentage(MOST_SAMPLES / count, SEED)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=2.0, minStep=1e-3, numberOfIterations=120, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-8
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetOptimizerWeights(weights)
+    method.SetShrinkFactorsPerLevel([1] * len(SMOOTHING))
+    method.SetSmoothingSigmasPerLevel(list(SMOOTHING))
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    method.SetInitialTransform(sitk.Euler3DTransform(start), inPlace=False)
+    try:
+        found = method.Execute(fixed, moving)
+    except RuntimeError:  # no overlap at the start
+        return start
+    return found.GetNthTransform(0) if found.GetName() == "CompositeTransform" else found
+
+
+def _correlation(sitk: Any, fixed: Any, moving: Any, transform: Any) -> tuple[float, float]:
+    """Return the correlation of both images where they overlap, and the share of the new one that overlaps."""
+    found = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -1.0))
+    there = found > -0.5
+    if np.count_nonzero(there) < 100:
+        return np.nan, 0.0
+    pair = np.corrcoef(sitk.GetArrayViewFromImage(fixed)[there], found[there])
+    return float(pair[0, 1]), float(there.mean())
+
+
+def _matrix(transform: Any) -> Array:
+    """Return the matrix (4, 4) of a rigid transform."""
+    rigid = transform.Downcast() if hasattr(transform, "Downcast") else transform
+    rotation = np.array(rigid.GetMatrix()).reshape(3, 3)
+    center, offset = np.array(rigid.GetCenter()), np.array(rigid.GetTranslation())
+    result = np.eye(4)
+    result[:3, :3] = rotation
+    result[:3, 3] = center + offset - rotation @ center
+    return result
