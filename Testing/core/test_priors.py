@@ -230,6 +230,19 @@ def test_the_tiles_do_not_show(monkeypatch):
         np.testing.assert_allclose(parts.maps[key], whole.maps[key], rtol=2e-3)
 
 
+@pytest.mark.parametrize("prior", ["log_uniform", "organ"])
+def test_maps_follow_a_slow_change_of_the_signal_without_jumps(prior):
+    """In steps of a hundredth of a standard deviation, by posteriors that the grid does not resolve: what jumps there
+    jumps by one rounding error as well, and then hangs on the machine and on the order of the voxels."""
+    part = np.linspace(0, 1, 400)
+    D, f, Dstar = (1 + 0.1 * part) * 1e-3, 0.15 + 0.02 * part, 0.03 + 3e-3 * part
+    signal = biexponential(B, np.full(part.size, 100.0), D, f, Dstar)
+    fit = create("posterior", prior=prior, organ="liver").fit_voxels(signal, Acquisition(B, sigma=1.0))
+    for key in KEYS:
+        bend = np.abs(np.diff(fit.maps[key], 2)) / fit.errors[key][1:-1]
+        assert bend.max() < 4e-3, key
+
+
 def test_thin_slices_may_teach_each_other():
     signal, acquisition, _ = halves(shape=(16, 12, 3))
     flat, deep = (create("posterior", window=window).fit(signal, acquisition) for window in ("3x3", "3x3x3"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ivimcore.estimators import grid as grids
-from ivimcore.estimators.grid import KEYS, make_grid
+from ivimcore.estimators.grid import KEYS, make_grid, unit_signals
 from ivimcore.estimators.noisefloor import excess
 from ivimcore.estimators.quadrature import BLOCK, blocks, on_thinned, prepare, profile, split
 from ivimcore.physics.noise import add_rician
@@ -90,6 +90,33 @@ def test_layers_left_out_do_not_matter():
     whole = block.weight[np.argsort(block.voxels)] / block.weight[np.argsort(block.voxels)].sum(axis=1, keepdims=True)
     assert len(y) <= BLOCK
     np.testing.assert_allclose(weights(y, 0.05, grid), whole, atol=2e-5)
+
+
+def test_voxels_of_other_tissue_in_the_block_leave_no_trace():
+    """Not even where a prior of neighbours would make a thousand times as much of it."""
+    y, _ = draw(40)
+    grid = make_grid(B, ONE, broad_bounds())
+    together = weights(y, 1 / 40, grid)
+    for voxel in range(0, len(y), 8):
+        alone = weights(y[voxel : voxel + 1], 1 / 40, grid)[0]
+        assert (alone == 0).any(), "this voxel needs every layer: nothing is tested"
+        np.testing.assert_allclose(together[voxel], alone, rtol=2e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("snr", [20, 60])
+def test_single_precision_leaves_weights_right_to_three_digits(snr):
+    """Of exponents of thousands to ten thousands, which single precision rounds to several thousandths."""
+    y, _ = draw(snr)
+    grid = make_grid(B, ONE, broad_bounds())
+    data = prepare(y, np.zeros(len(y)), grid, 1 / snr, B.size)
+    log = np.log(grid.volume / grid.length)
+    exponent = (data.x.astype(float) @ unit_signals(grid)) ** 2 / 2 + log
+    expected = np.exp(exponent - exponent.max(axis=1, keepdims=True))
+    first, last, _ = profile(data, grid)
+    for block in blocks(data, grid, log.astype(np.float32), first, last):
+        matters = block.weight > 1e-3
+        ratio = block.weight[matters] / expected[block.voxels, block.nodes][matters]
+        np.testing.assert_allclose(ratio, 1, atol=5e-4)
 
 
 def test_wide_voxels_need_half_of_the_layers():

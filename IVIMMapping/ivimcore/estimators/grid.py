@@ -101,18 +101,17 @@ def make_axis(key: str, bounds: Bounds, refine: float = 1.0) -> Axis:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """All nodes with their signals; arrays over nodes are float32 and have the layout (D, k, cell), flattened.
+    """All nodes and the basis of their signals; arrays over nodes have the layout (D, k, cell), flattened.
 
     `axes` of D, f, Dstar; `b` (n,) [s/mm²] and `counts` (n,) images of each; `basis` (n, r) orthonormal columns that
-    carry the weighted unit signals; `unit` (r, g) unit signals in that basis; `length` (g,) of the signals at S0 = 1;
-    `volume` (g,) of the cells in stored units; `plane` (2, p) index of f and of Dstar of each place in a layer of D.
+    carry the weighted unit signals; `length` (g,) of the signals at S0 = 1; `volume` (g,) of the cells in stored units;
+    `plane` (2, p) index of f and of Dstar of each place in a layer of D.
     """
 
     axes: tuple[Axis, Axis, Axis]
     b: Array
     counts: Array
     basis: Array
-    unit: Array
     length: Array
     volume: Array
     plane: Array
@@ -170,8 +169,7 @@ def _make_grid(b: tuple, counts: tuple, bounds: tuple, refine: float) -> Grid:
         if np.abs(outside).max() <= TRUNCATION or rank == bvalues.size:
             break
     basis = np.ascontiguousarray(vectors[:, :rank])
-    unit = np.ascontiguousarray((signals @ basis).T, dtype=np.float32)
-    return Grid(axes, bvalues, number, basis, unit, length, _volume(axes, plane), plane)
+    return Grid(axes, bvalues, number, basis, length, _volume(axes, plane), plane)
 
 
 @lru_cache(maxsize=4)
@@ -184,10 +182,14 @@ def thinned(grid: Grid) -> Grid | None:
     edges = D.edges[::group]
     axis = Axis("D", back((to(edges[1:]) + to(edges[:-1])) / 2), edges, 1)
     axes = (axis, *grid.axes[1:])
-    signals = _signals(axes, grid.plane, grid.b, grid.counts)
-    length = np.linalg.norm(signals, axis=1)
-    unit = np.ascontiguousarray((signals / length[:, None] @ grid.basis).T, dtype=np.float32)
-    return Grid(axes, grid.b, grid.counts, grid.basis, unit, length, _volume(axes, grid.plane), grid.plane)
+    length = np.linalg.norm(_signals(axes, grid.plane, grid.b, grid.counts), axis=1)
+    return Grid(axes, grid.b, grid.counts, grid.basis, length, _volume(axes, grid.plane), grid.plane)
+
+
+def unit_signals(grid: Grid) -> Array:
+    """Unit signals (r, g) of the nodes in the basis of a grid, in double precision."""
+    signals = _signals(grid.axes, grid.plane, grid.b, grid.counts)
+    return (signals / grid.length[:, None] @ grid.basis).T
 
 
 def _signals(axes: tuple[Axis, ...], plane: Array, b: Array, counts: Array) -> Array:

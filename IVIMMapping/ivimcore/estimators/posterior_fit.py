@@ -21,7 +21,7 @@ from .nlls import merge_repeats
 from .noisefloor import correct
 from .priors import Prior, describe
 from .quadrature import Data, blocks, by_layers, on_thinned, prepare, profile, split
-from .refinement import LogRatio, refine
+from .refinement import LogRatio, interpolate, refine
 from .result import POOR, Status
 from .summary import Summary, Sums, summarise
 
@@ -74,7 +74,7 @@ class Plan:
             self._thin_log_mass = (np.log(np.maximum(mass, tiny * 1e-12)) - np.log(length)).astype(np.float32)
             self._thin_log_mass -= self._thin_log_mass.max()
         ratio = prior.mass / self.grid.unflatten(self.grid.volume)
-        self._log_ratio = np.log(np.maximum(ratio, ratio.max() * 1e-30))
+        self._ratio = np.maximum(ratio / ratio.max(), 1e-30).astype(np.float32)[None]
         self.is_uniform = prior.kind == "uniform"
 
     def log_mass_on(self, grid: Grid) -> Array:
@@ -92,10 +92,14 @@ class Plan:
 
     @property
     def log_ratio(self) -> LogRatio | None:
-        """Logarithm of prior over uniform at nodes, for the refinement."""
+        """Logarithm of prior over uniform, up to a constant, for the refinement."""
         if self.is_uniform:
             return None
-        return lambda at, index: self._log_ratio[index[0], index[1], index[2]]
+        return lambda at, places: np.log(self.ratio_at(at, places))
+
+    def ratio_at(self, at: Array, places: tuple[Array, Array, Array]) -> Array:
+        """Prior over uniform, the largest 1, at nodes of the refinement; arguments as in `LogRatio`."""
+        return interpolate(self._ratio, np.zeros_like(at), places)
 
     @cached_property
     def cell_moments(self) -> Array:
@@ -216,15 +220,16 @@ def _start_from_likelihood(
 
 
 def _log_ratio(plan: Plan, ratio: Array) -> LogRatio:
-    """Give the prior of each voxel at nodes of the refinement: that of the coarse cell they lie in."""
-    grid = plan.grid
-    cell = np.empty((grid.axes[1].nodes.size, grid.axes[2].nodes.size), dtype=int)
-    cell[grid.plane[0], grid.plane[1]] = np.arange(grid.plane.shape[1]) % grid.shape[2]
-    broad = plan.log_ratio
+    """Give the prior of each voxel, interpolated between the middles of coarse cells, for the refinement."""
+    axes = plan.grid.axes
+    cells = ratio.reshape(-1, *(axis.nodes.size // axis.group for axis in axes))
 
-    def at_nodes(at: Array, index: Any) -> Array:
-        log = np.log(ratio[at[:, None], index[0] // grid.axes[0].group, cell[index[1], index[2]]])
-        return log if broad is None else log + broad(at, index)
+    def at_nodes(at: Array, places: tuple[Array, Array, Array]) -> Array:
+        coarse = tuple((place + 0.5) / axis.group - 0.5 for place, axis in zip(places, axes, strict=True))
+        found = interpolate(cells, at, coarse)
+        if not plan.is_uniform:
+            found *= plan.ratio_at(at, places)
+        return np.log(found)
 
     return at_nodes
 

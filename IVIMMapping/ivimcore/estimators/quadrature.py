@@ -11,10 +11,16 @@ mean by less than its error wherever S0 / sigma > 5.) Where sigma is unknown it 
 
 Images of equal b enter as one of weight sqrt(their number). Products are float32 after the data have been divided by
 sigma; the largest exponent of each voxel is subtracted before the exponential, so that nothing overflows at any SNR.
+At SNR 40 the exponent itself is some ten thousand, of which float32 keeps a thousandth: each weight would be wrong by
+0.1 to 1 %, in a way that hangs on how the product was cut into pieces. So basis and data are turned until the first
+coordinate follows a direction c amid the nodes, a = x.c; with w = x.(u - c), the product that is taken, the exponent
+less its part a² / 2 sigma², the same for all nodes, is w (w + 2 a) / 2 sigma². u - c is small, and so is the rounding.
 
-Only the layers of D whose best fit lies within exp(-12) of the best of the voxel enter its sum; they are found by a
+Only the layers of D whose best fit lies within exp(-16) of the best of the voxel enter its sum; they are found by a
 coarse table in which f is solved in closed form (two rays span the signals of a pair of rates). Voxels are sorted by
-these layers and treated in blocks, each of which sees one contiguous piece of the grid.
+these layers and treated in blocks, each of which sees one contiguous piece of the grid. What a voxel does not need of
+that piece weighs nothing: a prior of its neighbours can make exp(-16) a thousand times larger, and then it would show
+which voxels happened to share a block.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .grid import RESOLVED, Grid, thinned
+from .grid import RESOLVED, Grid, thinned, unit_signals
 
 Array = np.ndarray
 BLOCK = 96
@@ -38,6 +44,8 @@ CLEAR = 10.0
 floor under the residual then adds at most 5 % to sigma."""
 BLOCK_OF_TABLE = 128
 """Voxels that are looked up in the coarse table together: its products stay in the cache."""
+LAYERS_OF_REFERENCE = 8
+"""Layers of D that are looked at along the same direction."""
 LEAST = 16.0
 """Layers of D less likely than exp(-16) of the best are left out."""
 WIDE = 30
@@ -174,7 +182,7 @@ class Block:
     """Weights of some voxels over a piece of the grid.
 
     `voxels` (m,) indices; `nodes` the slice of the grid; `z` (m, g) projections x.u; `weight` (m, g) likelihood
-    times prior, the largest 1 before any prior of the voxel's own.
+    times prior, the largest 1 before any prior of the voxel's own, and 0 in layers that the voxel does not need.
     """
 
     voxels: Array
@@ -213,6 +221,36 @@ def by_layers(first: Array, last: Array) -> Array:
     return np.lexsort((first, last))
 
 
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A direction amid the nodes, from which their unit signals differ little.
+
+    `rotation` (r, r) orthonormal columns in the basis of the grid, the first of them the direction; `unit` (r, g)
+    float32 unit signals in that basis, less the direction.
+    """
+
+    rotation: Array
+    unit: Array
+
+
+def reference(grid: Grid, layers: slice) -> Reference:
+    """Return a direction for some layers of D, the same one for all that lie about there."""
+    return _reference(grid, (layers.start + layers.stop) // 2 // LAYERS_OF_REFERENCE)
+
+
+@lru_cache(maxsize=32)
+def _reference(grid: Grid, number: int) -> Reference:
+    unit, per_layer = unit_signals(grid), grid.plane.shape[1]
+    layer = min(number * LAYERS_OF_REFERENCE + LAYERS_OF_REFERENCE // 2, grid.axes[0].nodes.size - 1)
+    direction = unit[:, layer * per_layer : (layer + 1) * per_layer].mean(axis=1)
+    direction /= np.linalg.norm(direction)
+    rotation = np.linalg.qr(np.column_stack([direction, np.eye(direction.size)]))[0]
+    rotation[:, 0] = direction
+    turned = rotation.T @ unit
+    turned[0] -= 1
+    return Reference(rotation, turned.astype(np.float32))
+
+
 _buffers = threading.local()
 
 
@@ -241,14 +279,18 @@ def blocks(
         nodes = slice(layers.start * per_layer, layers.stop * per_layer)
         count = nodes.stop - nodes.start
         z, weight = _room(2 * voxels.size * count).reshape(2, voxels.size, count)
-        x = data.x[voxels]
-        np.matmul(x, grid.unit[:, nodes], out=z)
-        np.multiply(z, z, out=weight)
-        if data.freedom is None:
-            weight *= np.float32(0.5)
-        else:
-            whole = (x**2).sum(axis=1) + data.rest[voxels]
-            np.subtract(whole[:, None].astype(np.float32), weight, out=weight)
+        about = reference(grid, layers)
+        x = data.x[voxels] @ about.rotation
+        along = x[:, :1].astype(np.float32)
+        np.matmul(x.astype(np.float32), about.unit[:, nodes], out=z)
+        np.multiply(z, np.float32(0.5), out=weight)
+        weight += along
+        weight *= z
+        z += along
+        if data.freedom is not None:
+            beside = (x[:, 1:] ** 2).sum(axis=1) + data.rest[voxels]
+            weight *= np.float32(-2)
+            weight += beside[:, None].astype(np.float32)
             np.maximum(weight, 0, out=weight)
             weight += np.float32(least_residual(data))
             np.log(weight, out=weight)
@@ -256,4 +298,9 @@ def blocks(
         weight += log_mass[nodes]
         weight -= weight.max(axis=1, keepdims=True)
         np.exp(weight, out=weight)
+        starts, stops = (first[voxels] - layers.start) * per_layer, (last[voxels] - layers.start) * per_layer
+        for row in np.flatnonzero(starts).tolist():
+            weight[row, : starts[row]] = 0.0
+        for row in np.flatnonzero(stops < count).tolist():
+            weight[row, stops[row] :] = 0.0
         yield Block(voxels, layers, nodes, z, weight)

@@ -12,7 +12,7 @@ D and 64 of D* only; all else are products of sums over b.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +24,9 @@ from .quadrature import Data
 from .summary import Summary
 
 Array = np.ndarray
-LogRatio = Callable[[Array, Sequence[Array]], Array]
+LogRatio = Callable[[Array, tuple[Array, Array, Array]], Array]
+"""Logarithm of prior over uniform (v, 7, 7, 7) of voxels (v,) at places of D (v, 7, 1, 1), f (v, 7, 7, 7) and Dstar
+(v, 7, 7, 1), counted in nodes of the grid."""
 NODES = 7
 REACH = 3.5
 BLOCK = 64
@@ -48,9 +50,8 @@ def _pattern() -> Array:
 def refine(data: Data, grid: Grid, log_ratio: LogRatio | None, voxels: Array, into: Summary) -> None:
     """Replace the results of voxels whose posterior the grid does not resolve.
 
-    Arguments: `log_ratio` gives, for voxels (m,) and node indices of D, f, Dstar (m, g), the logarithm of the prior
-    relative to the uniform one, None for the uniform prior; `into` holds centre and spread of the likelihood on
-    the grid and receives the refined results.
+    Arguments: `log_ratio` gives the logarithm of the prior relative to the uniform one, None for the uniform prior;
+    `into` holds centre and spread of the likelihood on the grid and receives the refined results.
     """
     limits = [tuple(COORDINATE[axis.key][0](axis.edges[[0, -1]])) for axis in grid.axes]
     # Voxels of like sharpness together, as they need the same number of stages.
@@ -138,11 +139,7 @@ def _weigh(
     log += 0.5 * np.log(np.maximum(f, 1e-12) / length2)
     log += 0.5 * np.log(np.maximum(D, 1e-12)) + clipped[2]
     if log_ratio is not None:
-        index = [
-            np.broadcast_to(_cell(axis, value), f.shape).reshape(at.size, -1)
-            for axis, value in zip(grid.axes, clipped, strict=True)
-        ]
-        log += log_ratio(at, index).reshape(log.shape)
+        log += log_ratio(at, tuple(_place(axis, value) for axis, value in zip(grid.axes, clipped, strict=True)))
     log[np.broadcast_to(outside[0] | outside[1] | outside[2], log.shape)] = -np.inf
     log = log.reshape(at.size, -1)
     top = log.max(axis=1, keepdims=True)
@@ -152,11 +149,48 @@ def _weigh(
     return weight, S0.reshape(at.size, -1), (noise / length2).reshape(at.size, -1)
 
 
-def _cell(axis: Axis, coordinate: Array) -> Array:
-    """Find the cells of an axis in which coordinates lie."""
+def _place(axis: Axis, coordinate: Array) -> Array:
+    """Count coordinates in nodes of an axis, from the first node; within half a cell of the bounds beyond the nodes."""
     low, high = COORDINATE[axis.key][0](axis.edges[[0, -1]])
-    n = axis.nodes.size
-    return np.minimum(((coordinate - low) * (n / (high - low) if high > low else 0.0)).astype(int), n - 1)
+    return (coordinate - low) * (axis.nodes.size / (high - low) if high > low else 0.0) - 0.5
+
+
+def interpolate(table: Array, at: Array, places: tuple[Array, Array, Array]) -> Array:
+    """Interpolate linearly between the cells of a table at the nodes of voxels; constant beyond the outermost cells.
+
+    A prior that jumped at the borders of its cells would do so for a whole plane of nodes by one rounding error.
+
+    Arguments: `table` (w, D, f, Dstar) float32; `at` (v,) which of the w belongs to each voxel; `places` of the nodes,
+    shapes and order as in `LogRatio`, counted in cells from the middle of the first. Returns: (v, 7, 7, 7) float32.
+    """
+    layers, size, columns = table.shape[1:]
+    # One parameter after the other, from the outermost: D needs 7 places of a voxel, Dstar 49.
+    low, high, share = _between(places[0][:, :, 0, 0], layers)
+    row = at[:, None] * layers
+    table = table.reshape(-1, columns * size)
+    found = _mix(table.take(row + low, axis=0), table.take(row + high, axis=0), share[..., None])
+    low, high, share = _between(places[2][..., 0], columns)
+    row = (np.arange(at.size * NODES) * columns).reshape(-1, NODES, 1)
+    found = found.reshape(-1, size, columns).swapaxes(1, 2).reshape(-1, size)
+    found = _mix(found.take(row + low, axis=0), found.take(row + high, axis=0), share[..., None])
+    low, high, share = _between(places[1], size)
+    row = (np.arange(at.size * NODES**2) * size).reshape(-1, NODES, NODES, 1)
+    return _mix(found.take(row + low), found.take(row + high), share)
+
+
+def _between(place: Array, size: int) -> tuple[Array, Array, Array]:
+    """Cells below and above each place, and the share of the one above, float32."""
+    place = np.minimum(np.maximum(place, 0.0), size - 1.0)
+    low = place.astype(np.intp)
+    return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
+
+
+def _mix(low: Array, high: Array, share: Array) -> Array:
+    """Return (1 - share) * low + share * high, in the memory of `high`."""
+    high -= low
+    high *= share
+    high += low
+    return high
 
 
 def _report(

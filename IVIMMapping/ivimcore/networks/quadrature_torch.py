@@ -2,8 +2,8 @@
 
 Same nodes, same formulas, same order of work: the sums over nodes in float32, the largest exponent subtracted, all that
 follows from the marginal distributions in float64. Voxels are sorted by the layers of D that matter and treated in
-blocks as there, only larger ones: they see a few more layers of those that `LEAST` allows to leave out. What the grid
-does not resolve is refined afterwards by `estimators.refinement`, in numpy.
+blocks as there, only larger ones; layers that a voxel does not need weigh nothing. What the grid does not resolve is
+refined afterwards by `estimators.refinement`, in numpy.
 
 Sums are over axes, never scattered additions, and the size of a block does not follow the memory as long as there is
 enough of it: a second run on the same device is meant to give the same bits. That is tested on processors only.
@@ -20,7 +20,7 @@ import torch
 
 from ..errors import InputError
 from ..estimators.grid import COORDINATE, KEYS, NARROW, Grid
-from ..estimators.quadrature import Data, least_residual
+from ..estimators.quadrature import Data, Reference, least_residual, reference
 from ..estimators.summary import Summary, share_above
 from ..physics.parameters import PERFUSION_EXISTS
 
@@ -68,7 +68,8 @@ def grid_pass(
             voxels = waiting.pop()
             layers = slice(int(first[voxels].min()), int(last[voxels].max()))
             try:
-                found = _Block(data, grid, nodes, voxels, layers, prior, ratio).summary(into.levels, mode)
+                block = _Block(data, grid, nodes, voxels, layers, prior, ratio, first[voxels], last[voxels])
+                found = block.summary(into.levels, mode)
             except torch.cuda.OutOfMemoryError:
                 found = None
             if found is not None:
@@ -94,12 +95,11 @@ def _block_size(grid: Grid, device: str) -> int:
 class _Nodes:
     """What the sums need of a grid, on a device.
 
-    float32: `unit` (r, g) unit signals, `inverse` (g,) 1 / |m|, `volume` (g,) of the cells in stored units. float64:
-    `value` and `coordinate` key -> (n,) nodes, `edges` key -> (n + 1,) edges in the coordinate, `above` (n,) share of
-    the cells of f in which there is perfusion. `order` (p,) place in a layer of each pair of f and Dstar.
+    float32: `inverse` (g,) 1 / |m|, `volume` (g,) of the cells in stored units. float64: `value` and `coordinate` key
+    -> (n,) nodes, `edges` key -> (n + 1,) edges in the coordinate, `above` (n,) share of the cells of f in which there
+    is perfusion. `order` (p,) place in a layer of each pair of f and Dstar.
     """
 
-    unit: Tensor
     inverse: Tensor
     volume: Tensor
     value: dict[str, Tensor]
@@ -115,12 +115,17 @@ def _nodes(grid: Grid, device: str) -> _Nodes:
     double = lambda array: torch.tensor(array, dtype=torch.float64, device=device)  # noqa: E731
     pair = grid.plane[0] * grid.axes[2].nodes.size + grid.plane[1]
     return _Nodes(
-        single(grid.unit), single(1.0 / grid.length), single(grid.volume),
+        single(1.0 / grid.length), single(grid.volume),
         {axis.key: double(axis.nodes) for axis in grid.axes},
         {axis.key: double(axis.coordinates) for axis in grid.axes},
         {axis.key: double(COORDINATE[axis.key][0](axis.edges)) for axis in grid.axes},
         double(share_above(grid.axes[1], PERFUSION_EXISTS)), torch.tensor(np.argsort(pair), device=device),
     )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _unit(about: Reference, device: str) -> Tensor:
+    return torch.tensor(about.unit, dtype=torch.float32, device=device)
 
 
 class _Block:
@@ -132,20 +137,28 @@ class _Block:
 
     def __init__(
         self, data: Data, grid: Grid, nodes: _Nodes, voxels: Array, layers: slice, log_mass: Tensor,
-        ratio: Array | None,
+        ratio: Array | None, first: Array, last: Array,
     ) -> None:
         self.data, self.grid, self.nodes, self.voxels, self.layers = data, grid, nodes, voxels, layers
         self.device = log_mass.device
         per_layer = grid.plane.shape[1]
         self.piece = slice(layers.start * per_layer, layers.stop * per_layer)
-        x = self._send(data.x[voxels], torch.float32)
-        self.whole = (x.double() ** 2).sum(dim=1) + self._send(data.rest[voxels])
-        self.z = self._project(x)
-        self.weight = self._weight(log_mass[self.piece])
+        about = reference(grid, layers)
+        x = self._send(data.x[voxels] @ about.rotation)
+        # Seen from a direction amid the nodes, as in `quadrature`.
+        self.beside = (x[:, 1:] ** 2).sum(dim=1) + self._send(data.rest[voxels])
+        self.whole = self.beside + x[:, 0] ** 2
+        x = x.float()
+        self.z = self._project(x, _unit(about, self.device.type)[:, self.piece])
+        self.weight = self._weight(x[:, :1], log_mass[self.piece])
         if ratio is not None:
             own = self._between_layers(self._send(ratio[voxels], torch.float32))
             self.weight.view(voxels.size, -1, *grid.shape[1:]).mul_(own[:, :, None, :])
         self.layered = self.weight.view(voxels.size, -1, per_layer)
+        if (first > layers.start).any() or (last < layers.stop).any():
+            number = np.arange(layers.start, layers.stop)
+            unneeded = (number < first[:, None]) | (number >= last[:, None])
+            self.layered.masked_fill_(self._send(unneeded, torch.bool)[:, :, None], 0.0)
         D, plane = self.layered.sum(dim=2).double(), self.layered.sum(dim=1).double()
         self.total = D.sum(dim=1)
         plane /= plane.sum(dim=1, keepdim=True)
@@ -159,23 +172,22 @@ class _Block:
         """Keep of the nodes of D those of this piece; the other parameters are always whole."""
         return values[self.layers] if key == "D" else values
 
-    def _project(self, x: Tensor) -> Tensor:
+    def _project(self, x: Tensor, unit: Tensor) -> Tensor:
         """Multiply data (m, r) with the unit signals, without a matrix product: torch may be set to shorten those.
 
         With the three digits of TF32 or bfloat16, exp((x.u)² / 2) would have none from SNR 20 on; r is about ten.
         """
-        unit = self.nodes.unit[:, self.piece]
         z = x[:, :1] * unit[0]
         for number in range(1, unit.shape[0]):
             z.addcmul_(x[:, number : number + 1], unit[number])
         return z
 
-    def _weight(self, log_mass: Tensor) -> Tensor:
-        weight = self.z * self.z
-        if self.data.freedom is None:
-            weight *= 0.5
-        else:
-            weight.neg_().add_(self.whole.float()[:, None]).clamp_(min=0).add_(least_residual(self.data))
+    def _weight(self, along: Tensor, log_mass: Tensor) -> Tensor:
+        """Return the weights of the nodes, and make `z` whole: it lacks `along` (m, 1), the same at all nodes."""
+        weight = (self.z * 0.5).add_(along).mul_(self.z)
+        self.z += along
+        if self.data.freedom is not None:
+            weight.mul_(-2).add_(self.beside.float()[:, None]).clamp_(min=0).add_(least_residual(self.data))
             weight.log_().mul_(-0.5 * self.data.freedom)
         weight += log_mass
         weight -= weight.amax(dim=1, keepdim=True)
