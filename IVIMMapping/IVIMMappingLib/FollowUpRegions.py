@@ -32,7 +32,7 @@ def copyRegions(
     """Copy the regions of a run onto the grid of a series.
 
     They are placed by the patient's coordinates; `isAligned` moves them as the earlier image without diffusion
-    weighting (or the map of S0) must be moved, rigidly, to lie over that of the series, if that makes them agree better.
+    weighting (or the map of S0) must be moved, rigidly, to lie over that of the series, if they agree better then.
     Returns the new segmentation "… (follow-up)", None for a run without drawn regions, and what was done and must be
     checked, in words. A region without a voxel in the new series is left out and said; the earlier ones stay untouched.
     Raises InputError where no region lies in the new series, and where the images cannot be aligned.
@@ -130,8 +130,8 @@ def _movement(found: Alignment, masks: dict[str, np.ndarray], target: Geometry) 
         far.append(float(np.linalg.norm(now - (back @ [*now, 1.0])[:3])))
     lengths = f"{min(far):.1f} mm" if max(far) - min(far) < 0.05 else f"{min(far):.1f} to {max(far):.1f} mm"
     return (
-        f"The images were aligned: the regions moved by {lengths} and turned by {found.angle:.1f}°; correlation of both "
-        f"images {found.before:.2f} before, {found.after:.2f} after."
+        f"The images were aligned: the regions moved by {lengths} and turned by {found.angle:.1f}°; correlation of "
+        f"both images {found.before:.2f} before, {found.after:.2f} after."
     )
 
 

@@ -119,14 +119,16 @@ class MappingLogic:
     # --- follow-up -----------------------------------------------------------------------------------------------
 
     def followUp(
-        self, after, before: Run | str | Path, reference=None, segmentationNode=None, align: bool = False, **choices: Any
+        self, after, before: Run | str | Path, reference=None, segmentationNode=None, align: bool = False,
+        **choices: Any,
     ) -> FollowUp:
         """Compare an examination with an earlier one of the same patient: `print(logic.followUp(...).text())`.
 
         Arguments: `after` a run, or the node of a new series, which is then fitted as the earlier one was, in its
-        regions; `before` the earlier run, or the path of its scene (.mrb) or output folder; `reference` cohort whose
-        limits decide, or its file, None for changes without a verdict; `segmentationNode` corrected regions of the new
-        series instead of those that come along, which `align` moves by a rigid registration of the images; `choices` as in `FollowUp.compareRuns`: keys, regionOf, holm, few.
+        regions; `before` the earlier run, or the path of its scene (.mrb) or output folder; `reference` cohort
+        whose limits decide, or its file, None for changes without a verdict; `segmentationNode` corrected regions
+        of the new series instead of those that come along, which `align` moves by a rigid registration; `choices`
+        as in `FollowUp.compareRuns`: keys, regionOf, holm, few.
         Raises InputError where something cannot be compared.
         """
         if not isinstance(before, Run):

@@ -32,8 +32,10 @@ from .PatientIdentity import patientOfRun
 from .Runs import Run
 
 KEYS = ("D", "f", "Dstar", "ADC")
-COLUMNS = ("region", "map", "estimator", "n", "mean", "wSD", "RC", "wCV [%]", "ICC(2,1)", "spread")
-"""Columns of `tableOf`; mean, wSD and RC in the display unit of the map, intervals 95 %."""
+COLUMNS = ("region", "map", "estimator", "n", "mean", "wSD", "RC", "wCV [%]", "between / wSD", "ICC(2,1)",
+           "information", "spread")  # fmt: skip
+"""Columns of `tableOf`; mean, wSD and RC in the display unit of the map, intervals 95 %. A small wSD proves nothing
+alone, because an estimator that repeats its prior has one: what it must be read beside stands in the same line."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def tableOf(analysis: Analysis) -> list[list[str]]:
         lines.append([
             row["region"], shown.label, row["estimator"], str(row["subjects"]), number(row["mean"] * factor),
             interval(row, "wsd", factor), interval(row, "rc", factor), interval(row, "wcv_log", 100),
-            interval(row, "icc"), row["form"],
+            interval(row, "between_over_wsd"), interval(row, "icc"), number(row["information"], 2), row["form"],
         ])
     return lines
 

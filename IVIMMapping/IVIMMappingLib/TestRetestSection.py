@@ -147,7 +147,8 @@ class TestRetestSection:
             except InputError as fault:
                 said = str(fault)
         lines = tableOf(self.analysis) if self.analysis is not None else []
-        fillTable(ui.retestTable, [_header(name) for name in COLUMNS], lines)
+        tips = [_tip(name) for name in COLUMNS]
+        fillTable(ui.retestTable, [_header(name) for name in COLUMNS], lines, tips)
         ui.retestTable.setVisible(bool(lines))
         self._updating = False
         showText(ui.retestLabel, said)
@@ -232,9 +233,23 @@ class TestRetestSection:
 def _header(name: str) -> str:
     words = {
         "region": _("Region"), "map": _("Map [unit]"), "estimator": _("Estimator"), "n": _("n"), "mean": _("Mean"),
-        "wSD": _("wSD"), "RC": _("RC"), "wCV [%]": _("wCV [%]"), "ICC(2,1)": _("ICC(2,1)"), "spread": _("Spread"),
+        "wSD": _("wSD"), "RC": _("RC"), "wCV [%]": _("wCV [%]"), "between / wSD": _("Between / wSD"),
+        "ICC(2,1)": _("ICC(2,1)"), "information": _("Information"), "spread": _("Spread"),
     }
     return words[name]
+
+
+def _tip(name: str) -> str:
+    words = {
+        "wSD": _("Within-subject standard deviation, with its 95 % interval"),
+        "RC": _("2.77 wSD: 95 % of the differences of two scans of an unchanged patient lie within ± this"),
+        "wCV [%]": _("Logarithmic within-subject coefficient of variation"),
+        "between / wSD": _("Spread between subjects in units of wSD: shrinkage lowers wSD and leaves this"),
+        "ICC(2,1)": _("Absolute agreement of single measurements; it grows with the spread of the subjects"),
+        "information": _("Share of the prior's variance that the signal removed, where the estimator says it"),
+        "spread": _("Whether the spread within subjects is constant or grows with the value"),
+    }
+    return words.get(name, _header(name))
 
 
 def _remembered(text: str) -> list[tuple[str, str]]:

@@ -145,7 +145,8 @@ def test_the_sheet_names_the_b_values_the_numbers_and_the_commands():
     made = sheet([0, 10, 20, 50, 100, 200, 400, 800], organ="liver", snr=25, subjects=14)
     text = to_text(made)
     for words in ("b = 0 10 20 50 100 200 400 800 s/mm², 8 images", "leaves the table", "0.73 .. 1.58", "2.14",
-                  "With your 14 subjects", "subject,session,group,series", "ivim cohort MANIFEST.csv --out STUDY --report",
+                  "With your 14 subjects", "subject,session,group,series",
+                  "ivim cohort MANIFEST.csv --out STUDY --report",
                   "not a medical device", "SNR 25", "ivim evaluate linearity --bvalues 0 10 20"):  # fmt: skip
         assert words in text, words
     page = to_html(made)

@@ -1,12 +1,12 @@
-"""Two examinations of one patient laid over each other: a rigid registration of their images without diffusion weighting.
+"""Two examinations of one patient laid over each other: a rigid registration of their images at b = 0.
 
     found = align(earlier_image, earlier_geometry, image, geometry)
     mask = found.carried(earlier_mask, earlier_geometry, geometry)     # where the region lies now
 
 Rigid is right for bones and the head and a help elsewhere: organs deform, so every carried region wants a look. Both
-images have the same contrast up to a factor, hence the correlation as measure; it is started from the coordinates of the
-scanner and from the centres of both bodies, and the better end is taken. A stack of few slices does not say how it is
-tilted or shifted across them: then only the plane of the slices is searched.
+images have the same contrast up to a factor, hence the correlation as measure; the search starts from the coordinates
+of the scanner and from the centres of both bodies, and the better end is taken. A stack of few slices does not say how
+it is tilted or shifted across them: then only the plane of the slices is searched.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def regions(job: Job, series: DwiSeries) -> JobRegions:
     sentences = [sentence]
     if masks is not None:
         sentences.append(
-            f"Regions overlap ({', '.join(masks)}): each is measured whole; pictures give a shared voxel to the last one."
+            f"Regions overlap ({', '.join(masks)}): each is measured whole; pictures give shared voxels to the last."
         )
     return JobRegions(mask, labels, names, masks, tuple(sentences))
 

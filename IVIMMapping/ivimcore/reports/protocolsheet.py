@@ -154,7 +154,8 @@ def to_text(made: Sheet) -> str:
             lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                       for row in (head, *rows)]  # fmt: skip
     lines += ["", "Manifest (MANIFEST.csv, one line a scan)", *(f"  {line}" for line in made.manifest)]
-    lines += ["", "Command (run it again after more scans: only what is new is done)", *(f"  {line}" for line in made.commands)]
+    lines += ["", "Command (run it again after more scans: only what is new is done)"]
+    lines += [f"  {line}" for line in made.commands]
     return "\n".join(lines)
 
 

@@ -44,11 +44,11 @@ class Repeatability:
 
     `subjects` with two or more sessions of `left_out + subjects`; `sessions` largest number; `nu` degrees of freedom;
     `mean` over subjects; `wsd`, `rc` and `wsd_unbiased` (mean difference of the sessions removed); `wcv_rms`,
-    `wcv_log`, `log_sd` (NaN where values are not positive); `wcv_upper` one-sided 95 % bound of the logarithmic wCV;
-    `limits` asymmetric limits of a relative change by the classical 1.96, lower and upper, with their intervals; `prediction` half width of the limit of a
-    verdict, a change or a change of ln y according to `profile.form`; `between` SD between subjects, `ratio`
-    between / wSD; `icc`; `bias` of each later session against the first; `bland_altman` of
-    the last against the first; `information` mean information (0..1) or NaN.
+    `wcv_log`, `log_sd` (NaN where values are not positive); `wcv_upper` one-sided 95 % bound of the logarithmic
+    wCV; `limits` asymmetric limits of a relative change by the classical 1.96, lower and upper, with their
+    intervals; `prediction` half width of the limit of a verdict, a change or a change of ln y according to
+    `profile.form`; `between` SD between subjects, `ratio` between / wSD; `icc`; `bias` of each later session
+    against the first; `bland_altman` of the last against the first; `information` mean information (0..1) or NaN.
     """
 
     subjects: int

@@ -27,6 +27,8 @@ STYLE = {
 }  # fmt: skip
 COLORS = [color for color in OKABE_ITO if color != "#000000"]
 PANEL, HEIGHT = 3.35, 3.1
+FULL_WIDTH, SMALLEST_SHARE = 3 * PANEL + 0.3, 50
+"""Width of a figure that fills the page [inch], and the smallest share of the page that a figure takes [%]."""
 NAMED_AT_MOST = 12
 """Patients written beside their symbols in one panel; the table names all."""
 
@@ -44,8 +46,10 @@ def to_svg(figure: Any, title: str) -> str:
     text = stream.getvalue()
     text = text[text.index("<svg"):]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    # Letters of the same size in all figures: a share of the page for the width on which they were drawn.
+    share = float(np.clip(100 * figure.get_size_inches()[0] / FULL_WIDTH, SMALLEST_SHARE, 100))
     escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escaped}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escaped}" style="width:{share:.0f}%" ', 1)
 
 
 def _panels(cells: Sequence[Cell], rows: int = 1) -> tuple[Any, Any]:

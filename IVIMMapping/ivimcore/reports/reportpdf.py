@@ -62,6 +62,7 @@ def by_chromium(program: str, page: Path, target: Path) -> bool:
     with tempfile.TemporaryDirectory() as profile:
         command = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", "--disable-extensions",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
             f"--user-data-dir={profile}", f"--print-to-pdf={target}", page.resolve().as_uri(),
         ]  # fmt: skip
         try:

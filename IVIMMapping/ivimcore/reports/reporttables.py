@@ -17,12 +17,12 @@ from .withinsubject import Interval
 Row = dict[str, Any]
 REPEATABILITY_COLUMNS = (
     "estimator", "region", "map", "unit", "subjects", "sessions", "nu", "mean", "wsd", "wsd_low", "wsd_high",
-    "wsd_without_shift", "wsd_without_shift_low", "wsd_without_shift_high", "rc", "rc_low", "rc_high", "wcv_rms", "wcv_rms_low", "wcv_rms_high", "wcv_log", "wcv_log_low",
-    "wcv_log_high", "limit_low", "limit_low_low", "limit_low_high", "limit_high", "limit_high_low",
-    "limit_high_high", "form", "verdict_half_width", "between_sd", "between_over_wsd",
-    "between_over_wsd_low", "between_over_wsd_high", "icc", "icc_low", "icc_high", "information", "bias", "bias_low",
-    "bias_high", "bias_p_t", "bias_p_wilcoxon", "mean_difference", "loa_low", "loa_low_low", "loa_low_high", "loa_high",
-    "loa_high_low", "loa_high_high",
+    "wsd_without_shift", "wsd_without_shift_low", "wsd_without_shift_high", "rc", "rc_low", "rc_high", "wcv_rms",
+    "wcv_rms_low", "wcv_rms_high", "wcv_log", "wcv_log_low", "wcv_log_high", "limit_low", "limit_low_low",
+    "limit_low_high", "limit_high", "limit_high_low", "limit_high_high", "form", "verdict_half_width", "between_sd",
+    "between_over_wsd", "between_over_wsd_low", "between_over_wsd_high", "icc", "icc_low", "icc_high",
+    "information", "bias", "bias_low", "bias_high", "bias_p_t", "bias_p_wilcoxon", "mean_difference", "loa_low",
+    "loa_low_low", "loa_low_high", "loa_high", "loa_high_low", "loa_high_high",
 )  # fmt: skip
 POINT_COLUMNS = (
     "estimator", "region", "map", "unit", "subject", "group", "earlier", "later", "mean", "difference", "within_sd",
