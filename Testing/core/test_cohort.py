@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,6 +127,17 @@ def test_what_lies_beside_a_series_counts_too_and_so_does_what_a_file_is_used_fo
     # The region becomes the mask: the same files, another result.
     study.write_text(study.read_text().replace("rois", "mask", 1))
     assert run(study, out)[0].done == 6
+
+
+def test_a_network_that_was_trained_anew_fits_again(monkeypatch):
+    from ivimcore.jobs import fingerprint
+
+    marks = []
+    for checksum in ("a", "b", "b"):
+        about = SimpleNamespace(options=(), card={"weights": {"sha256": checksum * 64}})
+        monkeypatch.setattr(fingerprint, "describe", lambda name, about=about: about)
+        marks.append(fingerprint.fingerprint({}, (Request("mine"),), {}))
+    assert marks[0] != marks[1] == marks[2]
 
 
 def test_overlapping_regions_are_measured_whole_and_kept_for_a_follow_up(study, tmp_path):

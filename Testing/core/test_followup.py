@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from refusal import refused
 
-from ivimcore.reports.followup import Session, follow_up, read_session
+from ivimcore.reports.followup import Session, follow_up, read_session, session_of
 from ivimcore.reports.referencecohort import (
     SCHEMA,
     ReferenceCohort,
@@ -82,6 +82,19 @@ def test_where_a_prior_file_lies_is_no_difference_but_another_prior_is():
         session(options=one, prior=same), session(options=two, prior=same), None).warnings)  # fmt: skip
     found = follow_up(session(prior=same), session(prior={**same, "checksum": "xyz"}), None)
     assert any("different priors" in text for text in found.warnings)
+
+
+def test_a_network_that_was_trained_anew_is_another_prior():
+    def fitted(checksum):
+        about = {"estimator": "mine", "options": {}, "bvalues_used": B, "model": {"id": "mine", "sha256": checksum}}
+        return session_of([{"region": "lesion", "map": "D", "median": 1e-3}], about)
+
+    assert not follow_up(fitted("a" * 64), fitted("a" * 64), None).warnings
+    cohort = replace(COHORT, estimator="mine", options={}, prior=fitted("a" * 64).prior)
+    found = follow_up(fitted("a" * 64), fitted("b" * 64), cohort)
+    assert any("different trainings of the network" in text for text in found.warnings)
+    assert any(text.startswith("Now: The network was trained anew") for text in found.warnings)
+    assert not any(text.startswith("Before") for text in found.warnings)
 
 
 def test_a_lesion_of_another_name_is_judged_by_the_only_region_and_that_is_said():

@@ -1,4 +1,4 @@
-"""What a result depends on, as one checksum: input files, estimators with their options, files of options, version.
+"""What a result depends on, as one checksum: input files, estimators with options, their files and models, version.
 
 A second run of a cohort does a series again only where its fingerprint has changed. Files whose size and time of change
 are those noted before are not read again.
@@ -60,11 +60,14 @@ def fingerprint(
     """
     estimators = []
     for request in requests:
-        files = {option.name for option in describe(request.name).options if option.kind == "file"}
+        about = describe(request.name)
+        files = {option.name for option in about.options if option.kind == "file"}
         options = {
             key: next(iter(checksums([str(value)]).values()))["sha256"] if key in files and value else value
             for key, value in request.options.items()
         }
-        estimators.append([request.name, options])
+        # A network of the same name may have been trained anew.
+        weights = (about.card or {}).get("weights", {}).get("sha256")
+        estimators.append([request.name, options, weights])
     content = [[note["sha256"] for note in notes.values()], estimators, dict(settings), __version__]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -21,7 +21,7 @@ from scipy import stats
 
 from ..errors import InputError
 from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
-from .referencecohort import ReferenceCohort, changed_options, differences_of_method, prior_signature
+from .referencecohort import NETWORK, ReferenceCohort, changed_options, differences_of_method, prior_signature
 from .roistatistics import unguarded
 from .verdicts import LEVEL, NONE, Verdict, chance_of_any, corrected, verdict
 
@@ -100,7 +100,13 @@ def session_of(
 
 
 def prior_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return kind and checksum of the prior of a fit, and whether it came from a file; empty without a prior."""
+    """Return kind and checksum of the prior of a fit, and whether it came from a file; empty without a prior.
+
+    What a network was trained on is its prior: kind NETWORK and the checksum of its weights.
+    """
+    model = provenance.get("model")
+    if isinstance(model, Mapping) and model.get("sha256"):
+        return {"kind": NETWORK, "from_file": True, "checksum": str(model["sha256"])}
     prior = provenance.get("prior") or {}
     if not isinstance(prior, Mapping) or "kind" not in prior:
         return {}
@@ -228,7 +234,10 @@ def _method_warnings(before: Session, after: Session, reference: ReferenceCohort
     elif changed := changed_options(before.options, after.options):
         said.append(f"The sessions were fitted with different options ({changed}).")
     if prior_signature(before.prior) != prior_signature(after.prior):
-        said.append("The sessions were fitted with different priors; fit both with the same one.")
+        if NETWORK in (before.prior.get("kind"), after.prior.get("kind")) and before.estimator == after.estimator:
+            said.append("The sessions were fitted by different trainings of the network; fit both with the same one.")
+        else:
+            said.append("The sessions were fitted with different priors; fit both with the same one.")
     if sorted(before.bvalues) != sorted(after.bvalues):
         said.append("The sessions have different b-values: a change may be a change of protocol.")
     if reference is not None:

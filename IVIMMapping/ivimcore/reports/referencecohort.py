@@ -30,6 +30,8 @@ FORMAT = "ivim-reference-cohort-1"
 SCHEMA = Path(__file__).with_name("referencecohort-schema.json")
 LARGEST_FILE = 4 << 20
 STATISTICS = ("median", "mean", "fit")
+NETWORK = "network"
+"""Kind of the prior of a fit by a network: what it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,10 @@ def differences_of_method(
     elif changed := changed_options(cohort.options, options):
         said.append(f"The estimator has other options than in the reference cohort: {changed}.")
     if prior_signature(prior) != prior_signature(cohort.prior):
-        said.append("The prior is not that of the reference cohort; values shrink towards it differently.")
+        if NETWORK in (prior.get("kind"), cohort.prior.get("kind")) and estimator == cohort.estimator:
+            said.append("The network was trained anew since the reference cohort was fitted; its limits may not hold.")
+        else:
+            said.append("The prior is not that of the reference cohort; values shrink towards it differently.")
     if sorted(float(b) for b in bvalues) != sorted(cohort.bvalues):
         said.append(
             f"The b-values are not those of the reference cohort ({_listed(bvalues)}, there {_listed(cohort.bvalues)})."

@@ -34,9 +34,10 @@ from .cohortanalysis import Analysis, Options, analyse_cohort
 from .cohortdata import CohortData, load_cohort
 from .conformance import Claim
 from .followup import prior_of
+from .referencecohort import NETWORK
 from .reportfigures import assumption_figure, bland_altman_figure
 from .reportpdf import print_pdf
-from .roistatistics import write_csv
+from .roistatistics import guarded, write_csv
 from .verdicts import chance_of_any, width_sentence
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -90,6 +91,7 @@ def write_analysis(analysis: Analysis, folder: Path | str, identifiers: bool = F
         if analysis.data.settings.get("bids"):
             for estimator in analysis.data.estimators():
                 mine = tables.repeatability_rows([cell for cell in analysis.cells if cell.estimator == estimator])
+                mine = [{**row, "region": guarded(row["region"])} for row in mine]
                 group_table(work, estimator, mine, tables.REPEATABILITY_COLUMNS)
         for estimator, cohort in references.items():
             cohort.save(work / f"reference_{estimator}.json")
@@ -253,12 +255,15 @@ def _methods_table(data: CohortData) -> words.Table:
         options = ", ".join(f"{key}={value}" for key, value in sorted(about.get("options", {}).items())
                             if value not in ({}, "", None) and key != "prior_file")  # fmt: skip
         prior = prior_of(about)
-        card = about.get("card") or about.get("model") or ""
+        model = about.get("model") or {}
+        card = f"{model.get('id', '')}, weights {str(model.get('sha256', ''))[:12]}" if model else ""
         described = f"{prior['kind']} {str(prior.get('checksum', ''))[:12]}" if prior else "none"
-        if prior.get("from_file"):
+        if prior.get("kind") == NETWORK:
+            described = "what it was trained on, see its card (ivim models)"
+        elif prior.get("from_file"):
             described += " (from a file, the same for all)"
         versions = ", ".join(f"{key} {value}" for key, value in sorted(about.get("versions", {}).items()))
-        rows.append([estimator, options or "–", described, str(card) or "–", versions])
+        rows.append([estimator, options or "–", described, card or "–", versions])
     return words.Table(("estimator", "options", "prior", "model", "versions"), rows, left=5)
 
 

@@ -285,14 +285,19 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], column
     os.replace(unfinished, path)
 
 
+def guarded(text: str) -> str:
+    """Put an apostrophe before a text that a spreadsheet program would run as a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
 def unguarded(text: str) -> str:
-    """Take back the apostrophe that `write_csv` puts before a text that a spreadsheet program would run."""
+    """Take back the apostrophe of `guarded`."""
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+        return guarded(value)
     if value is None:
         return ""
     return repr(value.item() if isinstance(value, np.generic) else value)
