@@ -67,7 +67,8 @@ CASES = ("defaults", "everything", "bval file")
 
 def maps_in(out: Path) -> dict[str, np.ndarray]:
     ends = (".nii.gz", ".nrrd")
-    found = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.name.endswith(ends)}
+    found = {path.relative_to(out).as_posix(): path for path in out.rglob("*")
+             if path.name.endswith(ends) and path.name != "regions.seg.nrrd"}  # fmt: skip
     return {name: read_volumes(path)[0] for name, path in found.items()}
 
 

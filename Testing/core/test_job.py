@@ -46,7 +46,8 @@ def test_a_job_writes_every_map_with_its_provenance_and_statistics(phantom_files
     run(job, events.append, companions=companions())
     names = {path.name for path in (tmp_path / "out").iterdir()}
     maps = {f"{key}.nii.gz" for key in ("D", "f", "Dstar", "S0", "rmse", "status", "D_sd", "f_sd", "Dstar_sd", "S0_sd")}
-    assert names == maps | {"provenance.json", "roi_statistics.csv", "region_means.csv", "region_curves.csv"}
+    tables = {"roi_statistics.csv", "region_means.csv", "region_curves.csv"}
+    assert names == maps | tables | {"regions.seg.nrrd", "provenance.json"}
     D, geometry = read_volumes(tmp_path / "out" / "D.nii.gz")
     np.testing.assert_allclose(geometry.affine, phantom.affine, atol=1e-4)
     liver = phantom.labels == 5
