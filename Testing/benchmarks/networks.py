@@ -108,7 +108,7 @@ def simulator() -> Line:
     from ivimcore.networks.training import Trainer
 
     recipe = Recipe.read("mlp_supervised_paper1")
-    settings = {**recipe.training, "batch": 4096}
+    settings = {**recipe.settings(0), "batch": 4096}
     source = sampling.Uniform.of({**recipe.content["parameters"], "S0": (1, 1)})
     rate = sampling.Simulator(source, torch.tensor(recipe.content["acquisition"]["bvalues"]), (20, 20)).rate()
     with tempfile.TemporaryDirectory() as folder:
