@@ -93,7 +93,7 @@ def align(earlier: Array, earlier_geometry: Geometry, now: Array, geometry: Geom
     identity.SetCenter(middle)
     starts = [identity, sitk.Euler3DTransform(sitk.CenteredTransformInitializer(
         fixed, moving, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.MOMENTS))]  # fmt: skip
-    weights = [1.0] * 6 if min(fixed.GetSize()[2], moving.GetSize()[2]) >= FEW_SLICES else [0, 0, 1.0, 1.0, 1.0, 0]
+    weights = [1.0] * 6 if min(now.shape[2], earlier.shape[2]) >= FEW_SLICES else [0, 0, 1.0, 1.0, 1.0, 0]
     if not all(weights):
         offset = list(starts[1].GetTranslation())
         starts[1].SetTranslation([offset[0], offset[1], 0.0])
@@ -119,6 +119,11 @@ def align(earlier: Array, earlier_geometry: Geometry, now: Array, geometry: Geom
 def _image(values: Array, geometry: Geometry) -> Any:
     """Return a float image without NaN, whose brightest fluid does not outweigh the rest."""
     values = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    # The smoothing of the registration needs four voxels along each axis: thin stacks repeat their last slice.
+    lacking = [max(0, 4 - n) for n in values.shape]
+    if any(lacking):
+        values = np.pad(values, [(0, n) for n in lacking], mode="edge")
+        geometry = Geometry(values.shape, geometry.affine)
     top = float(np.percentile(values, 99.5))
     if not top > values.min():
         raise InputError("An image without any contrast cannot be aligned; place the regions by hand.")
