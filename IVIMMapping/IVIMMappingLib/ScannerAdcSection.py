@@ -47,7 +47,8 @@ class ScannerAdcSection:
         self._waiting = False
         self._remembered: tuple[Any, list[dict[str, Any]], str] | None = None
         narrow(ui.scannerAdcComboBox)
-        assert ui.scannerAdcComboBox.connect("currentIndexChanged(int)", self._onChosen) is not False
+        connected = ui.scannerAdcComboBox.connect("currentIndexChanged(int)", self._onChosen)
+        assert connected is not False
         self._tags = [
             slicer.mrmlScene.AddObserver(event, self._onNodes)
             for event in (slicer.vtkMRMLScene.NodeAddedEvent, slicer.vtkMRMLScene.NodeRemovedEvent)

@@ -28,7 +28,7 @@ def secondsToImport() -> float:
         "t = time.perf_counter(); import IVIMMappingLib.MappingLogic, ivimcore.reports.preview, "
         "ivimcore.reports.expectation; print(time.perf_counter() - t)"
     )
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    runs = [subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True) for _ in range(3)]
     return min(float(run.stdout.split()[-1]) for run in runs)
 
 

@@ -69,7 +69,7 @@ def speed(shape: tuple[int, int, int]) -> None:
         create(name).fit(maps.signal[:16, :16, :1], maps.acquisition)  # loads torch and the weights
         one, many, least = time_of(name, maps, 1), time_of(name, maps, None), time_of("nlls", maps, None)
         code = PEAK.format(shape=shape, protocol=protocol, name=name)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
         memory = " -> ".join(done.stdout.split())
         print(f"{name:20s} {maps.acquisition.count:6d} {one:13.1f} {1e6 * one / voxels:11.1f} {many:14.1f} "
               f"{many / least:7.1f}  {memory}")  # fmt: skip

@@ -150,7 +150,7 @@ def memory(shape: tuple[int, int, int]) -> None:
         arguments = ["map", f"{folder}/dwi.nii.gz", "--out", f"{folder}/out", "--mask", "none", "--estimator", "nlls"]
         command = [sys.executable, "-c", _PEAK, *arguments]
         started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
         seconds = time.perf_counter() - started
     peak = float(done.stdout.split()[-1])
     allowed = 3 * size / 1e6 + 300

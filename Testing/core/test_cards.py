@@ -99,7 +99,7 @@ def test_listing_models_imports_no_torch(model):
     model()
     code = "import sys, ivimcore; print('a_model' in ivimcore.available(), 'torch' in sys.modules)"
     path = {**os.environ, "PYTHONPATH": str(ROOT / "IVIMMapping"), zoo.VARIABLE: str(model().parent)}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=path, check=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=path, check=False)
     assert run.stdout.split() == ["True", "False"], run.stderr
 
 
@@ -302,7 +302,7 @@ def test_every_recipe_that_comes_along_can_be_read(name):
     ],
 )
 def test_a_wrong_recipe_is_refused_before_any_work(changes, words):
-    recipe = json.loads((ROOT / "Resources/Models/recipes/mlp_supervised_paper1.json").read_text())
+    recipe = json.loads((ROOT / "Resources/Models/recipes/mlp_supervised_paper1.json").read_text("utf-8"))
     refused(lambda: recipes.checked(recipe | changes), words)
 
 
@@ -311,7 +311,7 @@ def test_an_unknown_recipe_is_refused_with_the_list():
 
 
 def test_the_schema_names_every_entry_of_a_card():
-    schema = json.loads((ROOT / "Resources/Models/card-schema.json").read_text())
+    schema = json.loads((ROOT / "Resources/Models/card-schema.json").read_text("utf-8"))
     assert set(schema["required"]) <= set(content())
     for folder in bundled():
-        assert set(json.loads((folder / "card.json").read_text())) <= set(schema["properties"])
+        assert set(json.loads((folder / "card.json").read_text("utf-8"))) <= set(schema["properties"])

@@ -77,7 +77,7 @@ def test_map_takes_b_values_estimators_and_options_from_the_command_line(dwi, tm
     )
     assert code == 0
     nlls, segmented = (
-        json.loads((tmp_path / "out" / name / "provenance.json").read_text())["options"]
+        json.loads((tmp_path / "out" / name / "provenance.json").read_text("utf-8"))["options"]
         for name in ("nlls", "segmented")
     )
     assert nlls["bounds"] == segmented["bounds"] == {"Dstar": [0.01, 0.1]} and segmented["threshold"] == 100
@@ -246,7 +246,7 @@ def test_an_output_that_is_a_file_is_refused_before_the_fit(dwi, tmp_path, capsy
     (tmp_path / "out").write_text("precious")
     assert ivim("map", dwi / "dwi.nii.gz", "--out", tmp_path / "out") == 2
     assert "is a file" in capsys.readouterr().err
-    assert (tmp_path / "out").read_text() == "precious"
+    assert (tmp_path / "out").read_text("utf-8") == "precious"
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
@@ -278,7 +278,7 @@ def test_an_interrupted_run_leaves_nothing_and_a_second_run_works(dwi, tmp_path)
     command = [sys.executable, "-m", "ivimcore.cli", "map", "big.nrrd", "--bvalues", *map(str, B), "--mask", "none",
                "--out", "out"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGES)}, stderr=subprocess.PIPE, text=True
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGES)}, stderr=subprocess.PIPE, encoding="utf-8"
     )
     with process.stderr:
         for line in process.stderr:

@@ -125,7 +125,7 @@ def test_what_lies_beside_a_series_counts_too_and_so_does_what_a_file_is_used_fo
     about = summary.records["s0/v0"]["provenance"]["segmented"]
     assert max(about["bvalues_used"]) == pytest.approx(720)
     # The region becomes the mask: the same files, another result.
-    study.write_text(study.read_text().replace("rois", "mask", 1))
+    study.write_text(study.read_text("utf-8").replace("rois", "mask", 1))
     assert run(study, out)[0].done == 6
 
 
@@ -238,7 +238,7 @@ sys.exit(main(sys.argv[2:]))
 
 
 def child(*arguments, **more) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(PACKAGES), *map(str, arguments)], text=True,
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(PACKAGES), *map(str, arguments)], encoding="utf-8",
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)  # fmt: skip
 
 
@@ -424,7 +424,7 @@ def test_a_bids_data_set_becomes_a_cohort_and_derivatives_with_bids_names(bids, 
     assert (folder / "sub-01_ses-a_model-ivim_desc-segmented_stats.tsv").is_file()
     dataset = json.loads((out / "dataset_description.json").read_text(encoding="utf-8"))
     assert dataset["DatasetType"] == "derivative" and dataset["GeneratedBy"][0]["Name"] == "IVIMSlicer"
-    assert "*_dwimap*" in (out / ".bidsignore").read_text()
+    assert "*_dwimap*" in (out / ".bidsignore").read_text("utf-8")
     assert {row["region"] for row in rows_of(out / "values.csv")} == {"liver lesion"}
     assert (folder / "sub-01_ses-a_desc-regions_dseg.tsv").read_text(encoding="utf-8").split("\n")[1].strip() == (
         "1\tliver lesion")

@@ -1,5 +1,6 @@
 """Without the program dcm2niix, as in 3D Slicer, DICOM is read by its standard headers: the same voxels and places."""
 
+import locale
 import shutil
 
 import numpy as np
@@ -79,6 +80,7 @@ def test_compressed_images_are_read(tmp_path, without):
 def test_what_pydicom_cannot_decode_is_decoded_by_simpleitk(tmp_path, without, monkeypatch):
     import SimpleITK
 
+    before = locale.setlocale(locale.LC_ALL)
     expected = 100 * np.arange(1, 5)
     for number, value in enumerate(expected, 1):
         image = SimpleITK.GetImageFromArray(np.full((1, 8, 8), value, np.uint16))
@@ -95,6 +97,8 @@ def test_what_pydicom_cannot_decode_is_decoded_by_simpleitk(tmp_path, without, m
         writer.SetUseCompression(True)
         writer.SetFileName(str(tmp_path / f"{number}.dcm"))
         writer.Execute(image)
+    # Writing DICOM, GDCM leaves the whole process in the locale "C", in which texts of later tests are ASCII.
+    locale.setlocale(locale.LC_ALL, before)
     assert pydicom.dcmread(tmp_path / "1.dcm").file_meta.TransferSyntaxUID.is_compressed
     read = read_dicom(tmp_path)
     assert read.acquisition.bvalues.tolist() == [0, 100, 200, 300]

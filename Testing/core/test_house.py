@@ -67,7 +67,7 @@ def repository_files() -> list[str]:
     try:
         listing = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
+            cwd=ROOT, capture_output=True, encoding="utf-8", check=True,
         ).stdout  # fmt: skip
     except (OSError, subprocess.CalledProcessError):  # an unpacked archive, or no git
         return [path.relative_to(ROOT).as_posix() for path in walk(ROOT)]
@@ -310,7 +310,7 @@ def test_what_functions_of_the_core_import_is_declared_in_pyproject():
 
 def test_importing_the_core_loads_nothing_heavy():
     code = f"import sys; sys.path.insert(0, {str(MAPPING)!r}); import ivimcore; print(*sorted(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert run.returncode == 0, run.stderr
     modules = {name.partition(".")[0] for name in run.stdout.split()}
     loaded = modules & {*DESKTOP, *IN_NETWORKS, "SimpleITK", "matplotlib", "pydicom", "dcm2niix"}

@@ -53,7 +53,7 @@ def test_a_job_writes_every_map_with_its_provenance_and_statistics(phantom_files
     liver = phantom.labels == 5
     assert abs(np.median(D[liver][:, 0]) / np.median(phantom.truth["D"][liver]) - 1) < 0.05
     assert np.isnan(D[~phantom.mask]).all()
-    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text("utf-8"))
     assert provenance["estimator"] == "nlls" and provenance["bvalue_source"]
     assert len(provenance["input"]["sha256"]) == 64
     assert [event["event"] for event in events][-1] == "result"
@@ -65,7 +65,7 @@ def test_without_a_choice_the_posterior_runs_and_shows_how_sure_it_is(phantom_fi
     run(job, lambda event: None, companions=companions())
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"D_sd.nii.gz", "Dstar_info.nii.gz", "f_probability.nii.gz", "Dstar_low.nii.gz"} <= names
-    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text("utf-8"))
     assert provenance["estimator"] == "posterior" and provenance["noise"]["sigma"] > 0 and provenance["prior"]["kind"]
 
 
@@ -90,7 +90,7 @@ def test_a_prior_file_is_used_and_its_path_stays_out_of_the_provenance(phantom_f
     prior.save(path)
     options = {"prior": "file", "prior_file": str(path)}
     run(job_of(folder, tmp_path / "out", estimators=(Request("posterior", options),)), lambda event: None)
-    text = (tmp_path / "out" / "provenance.json").read_text()
+    text = (tmp_path / "out" / "provenance.json").read_text("utf-8")
     assert prior.checksum in text and "Jane" not in text
 
 
@@ -102,7 +102,7 @@ def test_the_provenance_holds_no_name_of_the_input(phantom_files, tmp_path):
         (secret / name).write_bytes((folder / name).read_bytes())
     run(job_of(secret, tmp_path / "out"), lambda event: None, companions=companions())
     for path in (tmp_path / "out").glob("*.[jc]s*"):
-        assert "Jane" not in path.read_text()
+        assert "Jane" not in path.read_text("utf-8")
 
 
 def test_several_estimators_get_a_folder_each_and_a_common_table(phantom_files, tmp_path):
@@ -110,7 +110,7 @@ def test_several_estimators_get_a_folder_each_and_a_common_table(phantom_files, 
     job = job_of(folder, tmp_path / "out", estimators=(Request("nlls"), Request("adc")), file_format="nrrd")
     run(job, lambda event: None, companions=companions())
     assert (tmp_path / "out" / "nlls" / "D.nrrd").is_file() and (tmp_path / "out" / "adc" / "ADC.nrrd").is_file()
-    table = (tmp_path / "out" / "roi_statistics.csv").read_text()
+    table = (tmp_path / "out" / "roi_statistics.csv").read_text("utf-8")
     assert re.search("^nlls,", table, re.M) and re.search("^adc,", table, re.M)
 
 
@@ -207,7 +207,7 @@ def test_a_fault_while_writing_keeps_the_earlier_result(phantom_files, tmp_path)
 def test_images_are_left_out_and_averaged_as_asked_and_said(phantom_files, tmp_path):
     folder, _ = phantom_files
     run(job_of(folder, tmp_path / "out", bmax=400.0, exclude=(2,)), lambda event: None)
-    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text("utf-8"))
     assert max(provenance["bvalues_used"]) == 400 and len(provenance["bvalues_used"]) == 10
     assert any("2 of 12 images left out by choice (b = 10, 600)" in said for said in provenance["decisions"])
 

@@ -74,7 +74,7 @@ def test_failure_keeps_what_was_there_before(tmp_path):
     with pytest.raises(RuntimeError), OutputFolder(tmp_path) as folder:
         (folder / "D.nii.gz").write_text("new")
         raise RuntimeError
-    assert content(tmp_path) == ["D.nii.gz"] and (tmp_path / "D.nii.gz").read_text() == "old"
+    assert content(tmp_path) == ["D.nii.gz"] and (tmp_path / "D.nii.gz").read_text("utf-8") == "old"
 
 
 def test_success_replaces_files_of_the_same_name_and_keeps_others(tmp_path):
@@ -84,9 +84,9 @@ def test_success_replaces_files_of_the_same_name_and_keeps_others(tmp_path):
         (folder / "D.nii.gz").write_text("new")
         (folder / "sub").mkdir()
         (folder / "sub/f.nii.gz").write_text("f")
-        assert (tmp_path / "D.nii.gz").read_text() == "old", "nothing is in place before the end"
+        assert (tmp_path / "D.nii.gz").read_text("utf-8") == "old", "nothing is in place before the end"
     assert content(tmp_path) == ["D.nii.gz", "notes.txt", "sub", "sub/f.nii.gz"]
-    assert (tmp_path / "D.nii.gz").read_text() == "new"
+    assert (tmp_path / "D.nii.gz").read_text("utf-8") == "new"
 
 
 def test_failure_of_a_rename_takes_new_files_back(tmp_path, monkeypatch):

@@ -269,7 +269,7 @@ def in_browser(page: Path, profile: Path) -> tuple[str, str]:
         [program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--dump-dom",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
          "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0", page.as_uri()],
-        capture_output=True, text=True, timeout=90, check=True,
+        capture_output=True, encoding="utf-8", timeout=90, check=True,
     )  # fmt: skip
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 

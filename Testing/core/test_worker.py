@@ -29,7 +29,7 @@ def start():
     def begin(job_file: Path) -> subprocess.Popen:
         process = subprocess.Popen(
             [sys.executable, "-m", "ivimcore.worker", str(job_file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(PACKAGES)},
+            stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PYTHONPATH": str(PACKAGES)},
         )
         processes.append(process)
         return process
@@ -153,7 +153,7 @@ def test_the_worker_ends_when_its_parent_is_killed(large, tmp_path):
         "stdin=subprocess.PIPE, stdout=subprocess.DEVNULL); print(p.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", code, str(job_file(tmp_path, large))], stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", code, str(job_file(tmp_path, large))], stdout=subprocess.PIPE, encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(PACKAGES)},
     )
     worker = int(parent.stdout.readline())
@@ -171,7 +171,7 @@ def test_the_worker_ends_when_its_parent_is_killed(large, tmp_path):
 def _running(pid: int) -> bool:
     """Tell whether a process lives; one that has ended but was not collected by anybody counts as ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 

@@ -144,7 +144,7 @@ class CurvePlotTestCase(PanelTest):
         self.draw()
         png = saveCurves(self.plot, self.folder / "plot.png")
         self.assertEqual(png.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
-        svg = saveCurves(self.plot, self.folder / "plot.svg").read_text()
+        svg = saveCurves(self.plot, self.folder / "plot.svg").read_text("utf-8")
         self.assertIn("<svg", svg)
         self.assertGreater(svg.count("polyline"), 2)
 
@@ -161,7 +161,7 @@ class CurvePlotTestCase(PanelTest):
         from IVIMMappingLib.CurveFiles import saveCurves
 
         self.draw()
-        lines = saveCurves(self.plot, self.folder / "plot.csv").read_text().splitlines()
+        lines = saveCurves(self.plot, self.folder / "plot.csv").read_text("utf-8").splitlines()
         self.assertIn("b of cursor, measured [s/mm²]", lines[0])
         self.assertIn("cursor, measured [signal units]", lines[0])
         self.assertEqual(len(lines), 1 + FINE.size)

@@ -232,7 +232,7 @@ class CurveSectionTestCase(PanelTest):
         path = self.folder / "signal.csv"
         with unittest.mock.patch("IVIMMappingLib.CurveSection.saveFile", lambda *_: str(path)):
             self.ui.savePlotButton.click()
-        self.assertIn("cursor, measured [signal units]", path.read_text().splitlines()[0])
+        self.assertIn("cursor, measured [signal units]", path.read_text("utf-8").splitlines()[0])
         with unittest.mock.patch("IVIMMappingLib.CurveSection.saveFile", lambda *_: str(self.folder / "a.gif")):
             self.ui.savePlotButton.click()
         self.assertIn("neither .png nor .svg", self.ui.messageLabel.text)

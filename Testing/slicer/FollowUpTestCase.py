@@ -132,7 +132,8 @@ class FollowUpTestCase(SceneTest):
             matrix = np.reshape(json.loads(copy.GetAttribute(FollowUpRegions.ALIGNMENT_ATTRIBUTE)), (4, 4))
             np.testing.assert_allclose(matrix[:3, 3], [16, 9, 0], atol=1.0)
             for name, mask in regionMasks(copy, second[1]).items():
-                self.assertGreater(_dice(mask, wanted[name]), 0.6, name)  # half a voxel of 8 mm is much of a small region
+                # Half a voxel of 8 mm is much of a small region.
+                self.assertGreater(_dice(mask, wanted[name]), 0.6, name)
             self.assertLess(_dice(regionMasks(placed, second[1])[LESION], wanted[LESION]), 0.3)
             self.scene.RemoveNode(first[0])
             before = runsOf(self.scene)[0]

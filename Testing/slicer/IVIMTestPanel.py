@@ -183,9 +183,9 @@ def _children():
     """Return the identifiers of the running child processes of this process, on Linux."""
     found = set()
     for path in Path("/proc/self/task").glob("*/children") if Path("/proc/self/task").is_dir() else ():
-        for identifier in path.read_text().split():
+        for identifier in path.read_text("utf-8").split():
             try:
-                state = Path(f"/proc/{identifier}/stat").read_text().rpartition(")")[2].split()[0]
+                state = Path(f"/proc/{identifier}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
             except OSError:
                 continue
             if state != "Z":

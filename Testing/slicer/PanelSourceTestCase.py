@@ -74,7 +74,7 @@ class PanelSourceTestCase(unittest.TestCase):
 
     def test_the_panel_follows_the_rules(self):
         for path in FILES:
-            found = list(complaints(ast.parse(path.read_text())))
+            found = list(complaints(ast.parse(path.read_text("utf-8"))))
             with self.subTest(path.name):
                 self.assertEqual(found, [])
 
@@ -88,5 +88,5 @@ class PanelNamesTestCase(PanelTest):
         self.assertEqual(len(list(complaints(ast.parse("qt.QUnheardOf"), qt))), 1)
         for path in FILES:
             with self.subTest(path.name):
-                self.assertEqual(list(complaints(ast.parse(path.read_text()), qt)), [])
+                self.assertEqual(list(complaints(ast.parse(path.read_text("utf-8")), qt)), [])
         self.assertIsNotNone(slicer.app)

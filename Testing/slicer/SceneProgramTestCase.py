@@ -52,7 +52,7 @@ class SceneProgramTestCase(SceneTest):
         child = subprocess.run(
             [sys.executable, "-m", "IVIMMappingLib.SceneProgram", str(self.folder / "request.json")],
             env={**os.environ, "PYTHONPATH": str(Path(IVIMMappingLib.__file__).parents[1]), **environment},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, encoding="utf-8", timeout=120, check=False,
         )
         return child.returncode, [json.loads(line) for line in child.stdout.splitlines()], child.stderr
 
@@ -133,7 +133,7 @@ class SceneProgramTestCase(SceneTest):
         child = subprocess.run(
             [sys.executable, "-c", script, str(self.folder / "request.json")],
             env={**os.environ, "PYTHONPATH": str(Path(IVIMMappingLib.__file__).parents[1])},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, encoding="utf-8", timeout=120, check=False,
         )
         self.assertEqual(child.returncode, 2)
         self.assertIn("libegl1", json.loads(child.stdout.splitlines()[-1])["advice"])

@@ -294,7 +294,7 @@ class LayoutTestCase(PanelTest):
         (self.folder / "i18n.py").write_text("def tr(text):\n    return text.upper()\n")
         program = "from ivimstandins.Desktop import Desktop; Desktop([]); from slicer.i18n import tr; print(tr('abc'))"
         child = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False,
+            [sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=60, check=False,
             env={**os.environ, "IVIM_SLICER_PY": str(self.folder), "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         self.assertEqual(child.stdout.split()[-1:], ["ABC"], child.stderr)

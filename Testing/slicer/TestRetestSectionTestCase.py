@@ -59,7 +59,7 @@ class RetestSectionTest(SampleTest):
         with mock.patch("IVIMMappingLib.FileChoice.saveFile", lambda *_: str(path)):
             ui.saveReferenceButton.click()
         self.assertIn(LESION, load_reference(path).regions())
-        self.assertNotIn("MUELLER", path.read_text())
+        self.assertNotIn("MUELLER", path.read_text("utf-8"))
         folder = self.folder / "report"
         with mock.patch("IVIMMappingLib.FileChoice.chooseFolder", lambda *_: str(folder)), \
                 mock.patch("ivimcore.reports.report.print_pdf", lambda *_: "No PDF was made."):

@@ -73,7 +73,7 @@ class RetestStudyTest(SceneTest):
         path = TestRetest.saveReference(analysis, "nlls", self.folder / "ours")
         found = load_reference(path)
         self.assertEqual((path.name, found.estimator, found.regions()), ("ours.json", "nlls", ["liver"]))
-        self.assertNotIn("MUELLER", path.read_text())
+        self.assertNotIn("MUELLER", path.read_text("utf-8"))
         try:
             import jinja2  # noqa: F401
         except ImportError:

@@ -172,7 +172,7 @@ class TrainingChoicesTestCase(TrainingTest):
             self.ui.recipeButton.click()
         self.assertEqual(Recipe.read(path).id, "test_network")
         self.assertIn("ivim train", self.ui.messageLabel.text)
-        self.assertEqual(json.loads(path.read_text())["acquisition"]["bvalues"][-1], 800)
+        self.assertEqual(json.loads(path.read_text("utf-8"))["acquisition"]["bvalues"][-1], 800)
 
     def test_without_torch_the_panel_opens_and_says_how_to_get_it(self):
         with withoutTorch():

@@ -252,7 +252,7 @@ class TrainingRunTestCase(TrainingTest):
         self.assertIn("holds no card.json", offer(self.folder))
         stranger = self.folder / "stranger"
         shutil.copytree(card.folder, stranger)
-        content = json.loads((stranger / "card.json").read_text())
+        content = json.loads((stranger / "card.json").read_text("utf-8"))
         for change, reason in (
             ({"id": "stranger", "weights": {**content["weights"], "file": "../w.safetensors"}}, "own folder"),
             ({"id": "stranger", "weights": {**content["weights"], "file": "weights.pt"}}, "run code"),

@@ -147,7 +147,7 @@ class WorkerProcessTestCase(SceneTest):
                 print(process.processId, flush=True)
                 time.sleep(60)
             """), str(self.folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=workerEnvironment(),
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", env=workerEnvironment(),
         )  # fmt: skip
         self.addCleanup(owner.stdout.close)
         pid = int(owner.stdout.readline())
@@ -162,7 +162,7 @@ class WorkerProcessTestCase(SceneTest):
         program = "import sys, ivimcore, numpy, scipy; print(ivimcore.__file__, *sys.version_info[:2])"
         text = subprocess.run(
             [pythonExecutable(), "-c", program],
-            env=workerEnvironment(), capture_output=True, text=True, check=True, cwd=self.folder,
+            env=workerEnvironment(), capture_output=True, encoding="utf-8", check=True, cwd=self.folder,
         ).stdout.split()
         self.assertEqual(Path(text[0]).resolve(), Path(ivimcore.__file__).resolve())
         self.assertEqual((int(text[1]), int(text[2])), sys.version_info[:2])

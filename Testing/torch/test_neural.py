@@ -88,7 +88,7 @@ def test_options_of_a_card_that_do_not_go_together_are_refused(models, tmp_path)
 
     shutil.copytree(models / "small_any", tmp_path / "small_any")
     card = tmp_path / "small_any" / "card.json"
-    content = json.loads(card.read_text())
+    content = json.loads(card.read_text("utf-8"))
     content["architecture"]["options"]["heads"] = 3  # 16 numbers a token cannot be shared among 3
     card.write_text(json.dumps(content))
     refused(lambda: load(ModelCard.read(tmp_path / "small_any")), "cannot be built")
@@ -186,8 +186,8 @@ def test_the_worker_trains_and_stops_with_the_best_so_far_when_its_stdin_closes(
     job = tmp_path / "job.json"
     job.write_text(TrainingJob("mlp_supervised_paper1", str(tmp_path / "out"), id="mine").to_json())
     worker = subprocess.Popen(
-        [sys.executable, "-m", "ivimcore.worker", str(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "IVIMMapping")},
+        [sys.executable, "-m", "ivimcore.worker", str(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        encoding="utf-8", env={**os.environ, "PYTHONPATH": str(ROOT / "IVIMMapping")},
     )
     for line in worker.stdout:
         if '"training"' in line:

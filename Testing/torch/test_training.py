@@ -54,7 +54,7 @@ def test_a_training_that_is_killed_and_resumed_comes_to_the_same_weights(tmp_pat
         "    print(p.step, flush=True); time.sleep(0.05)\n"
         f"train(Recipe.read({str(tmp_path / 'recipe.json')!r}), {str(tmp_path / 'killed')!r}, tell=tell)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, encoding="utf-8",
                              env={**os.environ, "PYTHONPATH": str(ROOT / "IVIMMapping")})  # fmt: skip
     for line in child.stdout:
         if int(line) >= 60:

@@ -33,7 +33,7 @@ def test_the_numbers_stand_in_the_card_and_the_plots_beside_it(tmp_path):
     said = []
     card = after_training(card, said.append)
     assert {row["benchmark"] for row in card.checks} == {"own"}
-    assert json.loads((card.folder / "checks.json").read_text())["model"] == "short"
+    assert json.loads((card.folder / "checks.json").read_text("utf-8"))["model"] == "short"
     assert said[-1]["event"] == "checks"
 
 

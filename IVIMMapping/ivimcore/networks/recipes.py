@@ -40,6 +40,8 @@ SCENES = ("patch_uni", "mask_uni", "patch_dist", "mask_dist", "test")
 """Sets of maps that spatial networks for one list of b-values are trained on; see `scenes`."""
 FINDINGS = "findings"
 """The set of maps of `anyprotocol_spatial`."""
+FINDING_SETTINGS = ("size", "most_findings", "scattered")
+"""What a recipe may say of that set, fields of `scenes.Findings`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +230,12 @@ def _check_scenes(about: dict[str, Any], kind: str, wrong: Any) -> None:
         raise wrong(f"the distribution of a spatial network is one or more of {', '.join(known)}")
     if not isinstance(about.get("size", 32), int) or isinstance(about.get("size"), bool):
         raise wrong("the size of its training maps is not a whole number of voxels")
+    if kind in ANY_PROTOCOL:
+        most, scattered = about.get("most_findings", 0), about.get("scattered", 0)
+        if not isinstance(most, int) or isinstance(most, bool) or most < 0:
+            raise wrong("the most findings of its training maps are not a whole number")
+        if not _number(scattered) or not 0 <= scattered <= 1:
+            raise wrong("the share of its training maps with scattered voxels lies between 0 and 1")
 
 
 def _number(value: Any) -> bool:

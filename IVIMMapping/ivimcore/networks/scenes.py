@@ -25,6 +25,7 @@ import torch
 
 from ..errors import InputError
 from ..physics.fractal import SEVEN_TISSUES, SMALLEST, GaussianTissue, fractal_fields
+from .recipes import FINDING_SETTINGS
 from .recipes import SCENES as KINDS
 from .sampling import KEYS, Uniform
 
@@ -173,7 +174,7 @@ class Findings:
     `size` voxels along the edge. Values are shares of the ranges, 0..1.
     """
 
-    size: int
+    size: int = 32
     most_tissues: int = 8
     most_findings: int = 10
     scattered: float = 0.08
@@ -240,3 +241,8 @@ class Findings:
         valid = np.where(chosen < self.with_holes / 2, blob, np.where(chosen < self.with_holes, holes, True))
         valid[~valid.any((1, 2))] = True
         return valid
+
+
+def findings_of(about: Mapping[str, Any]) -> Findings:
+    """Make the source that a recipe describes: {"kind": "findings", "size", "most_findings", "scattered"}."""
+    return Findings(**{key: about[key] for key in FINDING_SETTINGS if key in about})

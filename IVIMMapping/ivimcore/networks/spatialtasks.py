@@ -13,19 +13,18 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from .cards import ModelCard
 from .losses import posterior_loss
 from .mixture import Mixture
 from .protocolfeatures import from_share, unit_signal
 from .randomprotocols import noisy, random_protocol
 from .recipes import Recipe
 from .sampling import KEYS
-from .scenes import Findings, numpy_of, scenes_of
+from .scenes import Findings, findings_of, numpy_of, scenes_of
 from .tasks import CHECK_STEP, Batch, Task, generator, loss_of
 
 Tensor = torch.Tensor
 CHECK_VOXELS = 24 * 32 * 32
-MAP_SIZE = 32
-"""Voxels along the edge of the maps of training, where the recipe names no size."""
 WEAKEST = 1.5
 """Smallest length of a signal vector [sigma]; a voxel below is noise, and its strength is taken as this."""
 
@@ -38,22 +37,28 @@ def spatial_task(recipe: Recipe, seed: int, network: nn.Module, measured: Tensor
             "train 'mlp_unsupervised' on it."
         )
     if recipe.kind == "anyprotocol_spatial":
-        _start(network.voxel, recipe, "anyprotocol", ("",))
+        begun = _model_to_start_from(recipe, "anyprotocol")
+        _start(network if begun.architecture["kind"] == recipe.kind else network.voxel, begun, ("",))
         return _any_protocol(recipe, seed, network)
     if "start" in recipe.content:
-        _start(network, recipe, "", ("alone.", "readout."))
+        _start(network, _model_to_start_from(recipe), ("alone.", "readout."))
     return _one_protocol(recipe, seed, network)
 
 
-def _start(network: nn.Module, recipe: Recipe, usual: str, parts: tuple[str, ...]) -> None:
-    """Give a network the weights of the trained model that the recipe starts from, those whose names begin so."""
-    from .build import load
+def _model_to_start_from(recipe: Recipe, usual: str = "") -> ModelCard:
     from .zoo import find
 
     name = recipe.content.get("start", usual)
     card = find().cards.get(name)
     if card is None:
         raise InputError(f"The recipe starts from the model '{name}', which is not there; train it first.")
+    return card
+
+
+def _start(network: nn.Module, card: ModelCard, parts: tuple[str, ...]) -> None:
+    """Give a network the weights of a trained model, those whose names begin with one of `parts`."""
+    from .build import load
+
     found = {key: value for key, value in load(card, 1)[0].state_dict().items() if key.startswith(parts)}
     wanted = {key for key in network.state_dict() if key.startswith(parts)}
     try:
@@ -61,7 +66,8 @@ def _start(network: nn.Module, recipe: Recipe, usual: str, parts: tuple[str, ...
             raise RuntimeError
         network.load_state_dict(found, strict=False)
     except RuntimeError:
-        raise InputError(f"The model '{name}' has another size than the recipe; give the recipe its options.") from None
+        sentence = f"The model '{card.id}' has another size than the recipe; give the recipe its options."
+        raise InputError(sentence) from None
 
 
 def _one_protocol(recipe: Recipe, seed: int, network: nn.Module) -> Task:
@@ -95,7 +101,7 @@ def _one_protocol(recipe: Recipe, seed: int, network: nn.Module) -> Task:
 def _any_protocol(recipe: Recipe, seed: int, network: nn.Module) -> Task:
     """Make the task of `anyprotocol_spatial`: maps with findings, each with a protocol and a noise level of its own."""
     training, acquisition = recipe.training, recipe.content["acquisition"]
-    findings = Findings(int(recipe.content["distribution"].get("size", MAP_SIZE)))
+    findings = findings_of(recipe.content["distribution"])
     low, high = network.voxel.low.clone(), network.voxel.high.clone()
     snr, most = tuple(recipe.content["noise"]["snr"]), int(acquisition["images"][1])
 
@@ -122,7 +128,7 @@ def finding_rows(
     about: Mapping[str, Any], rng: torch.Generator, maps: int, ranges: Mapping[str, tuple[float, float]]
 ) -> Tensor:
     """Draw the truth of maps with findings as rows of D, f, Dstar, S0 (m, x, y, 4) in stored units."""
-    share, S0, _ = Findings(int(about.get("size", MAP_SIZE))).draw(numpy_of(rng), maps)
+    share, S0, _ = findings_of(about).draw(numpy_of(rng), maps)
     low, high = (torch.tensor([ranges[key][end] for key in KEYS[:3]]) for end in (0, 1))
     return torch.cat([from_share(torch.tensor(share).float(), low, high), torch.tensor(S0).float()[..., None]], -1)
 

@@ -46,7 +46,8 @@ def write_scene(
         request = Path(temporary) / "request.json"
         write_json(_request(outcome, folder, Path(temporary), emit, overview, scene, truth), request)
         done = subprocess.run(
-            [sys.executable, "-m", PROGRAM, str(request)], capture_output=True, text=True, stdin=subprocess.DEVNULL
+            [sys.executable, "-m", PROGRAM, str(request)], capture_output=True, stdin=subprocess.DEVNULL,
+            encoding="utf-8", errors="replace",
         )
     events = [_event(line) for line in done.stdout.splitlines()]
     for event in events:
