@@ -13,6 +13,8 @@ NETWORKS := .venv-networks
 TORCH := torch==2.13.0
 PYTHON ?=
 ARGS ?=
+# A process for every core, and all tests of a file in one of them: a scene is shared within a file.
+WORKERS := -n logical --maxprocesses 8 --dist loadfile
 
 # 3.12 is the Python of Slicer 5.10 and 5.12. A python3.12 found on the path may be a pyenv shim that only prints an
 # error, so every candidate is run before it is believed; pyenv's own folder is looked at as well.
@@ -31,14 +33,14 @@ demo: $(VENV)/installed system-libraries ## maps, figure, scene and table of err
 	@$(BIN)/ivim demo --out demo-output
 
 test: $(VENV)/installed system-libraries ## all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 # In an environment of its own, because everything else must work without torch. The pinned release is the one that the
 # bundled models were trained with.
 test-networks: $(NETWORKS)/tried system-libraries ## tests of the networks, with PyTorch, in .venv-networks
 	@if [ -f $(NETWORKS)/installed ]; then \
 	  $(NETWORKS)/bin/python -m pytest Testing/torch Testing/core/test_cards.py Testing/core/test_posterior_torch.py \
-	    $(wildcard Testing/slicer/Training*TestCase.py) $(ARGS); \
+	    $(wildcard Testing/slicer/Training*TestCase.py) $(WORKERS) $(ARGS); \
 	else \
 	  echo "The networks are not tested: $(TORCH) cannot be installed here (Python 3.11; see $(NETWORKS)/install.log)."; \
 	fi

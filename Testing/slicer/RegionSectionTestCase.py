@@ -19,7 +19,9 @@ class RegionSectionTestCase(PanelTest):
         return nodes
 
     def settle(self):
-        self.process(0.35)
+        """Wait until the region was counted, which the panel does a moment after the last change."""
+        self.process(0.05)
+        self.waitUntil(lambda: not any(timer.isActive() for timer in self.ui.segmentList.findChildren("QTimer")))
 
     def choose(self, kind):
         self.ui.regionKindComboBox.setCurrentIndex(REGION_KINDS.index(kind))

@@ -72,7 +72,10 @@ def create(name: str, **options: Any) -> Estimator:
 
 def describe(name: str) -> Description:
     """Return the description of one estimator; raises InputError for an unknown name."""
-    estimator = _class(name)
+    return _described(_class(name))
+
+
+def _described(estimator: type[Estimator]) -> Description:
     return Description(
         estimator.name, estimator.title, estimator.description, estimator.references, estimator.parameters,
         estimator.options(), getattr(getattr(estimator, "card", None), "content", None),
@@ -81,4 +84,4 @@ def describe(name: str) -> Description:
 
 def available() -> dict[str, Description]:
     """Return every estimator's description by its name: in the order of registration, then the trained models."""
-    return {name: describe(name) for name in _all()}
+    return {name: _described(estimator) for name, estimator in _all().items()}
