@@ -8,7 +8,7 @@ from refusal import refused
 
 torch = pytest.importorskip("torch")
 
-from ivimcore.networks.scenes import KINDS, Findings, Tissues, scenes_of  # noqa: E402
+from ivimcore.networks.scenes import KINDS, Findings, Tissues, findings_of, scenes_of  # noqa: E402
 from ivimcore.networks.tasks import generator  # noqa: E402
 from ivimcore.physics.fractal import SEVEN_TISSUES  # noqa: E402
 
@@ -116,3 +116,21 @@ def test_maps_with_findings_keep_to_the_ranges_and_hold_what_neighbours_do_not_s
     # Findings of f alone: f steps where D does not.
     alone = (np.abs(np.diff(share[..., 1], axis=1)) > 0.1) & (np.abs(np.diff(share[..., 0], axis=1)) < 0.02)
     assert (alone.any((1, 2))).mean() > 0.5
+
+
+def test_a_recipe_says_how_many_findings_its_maps_hold():
+    few, many = (findings_of({"size": 24, "most_findings": most, "scattered": 0.0}) for most in (0, 16))
+    assert (few.size, few.most_tissues) == (24, Findings().most_tissues)
+    steps = [np.abs(np.diff(one.draw(np.random.default_rng(1), 60)[0], axis=1)).max(-1) > 0.1 for one in (few, many)]
+    assert steps[1].mean() > 1.3 * steps[0].mean()
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [({"most_findings": -1}, "most findings"), ({"most_findings": 2.5}, "most findings"),
+     ({"scattered": 2}, "between 0 and 1"), ({"scattered": "all"}, "between 0 and 1")],
+)  # fmt: skip
+def test_what_no_map_with_findings_can_be_is_refused(about, words):
+    from conftest_models import recipe_of
+
+    refused(lambda: recipe_of("anyprotocol_spatial", distribution={"kind": "findings", **about}), words)

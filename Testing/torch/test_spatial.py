@@ -292,6 +292,21 @@ def test_a_network_starts_from_the_voxel_network_that_its_recipe_names(models):
     refused(lambda: make_task(recipe_of("natten_17_brain16", **about), 5), "another size")
 
 
+def test_a_network_for_any_protocol_goes_on_from_an_earlier_one_of_its_kind(models):
+    from conftest_models import recipe_of
+
+    from ivimcore.networks.build import load
+    from ivimcore.networks.cards import ModelCard
+    from ivimcore.networks.tasks import make_task
+
+    card = ModelCard.read(models / "small_spatial")
+    about = {"architecture": card.architecture, "start": "small_spatial", "parameters": card.parameters}
+    network = make_task(recipe_of("anyprotocol_spatial", **about), 5).network
+    for key, value in load(card)[0].state_dict().items():
+        torch.testing.assert_close(network.state_dict()[key], value)
+    assert network.correction.weight.requires_grad and not network.voxel.first.weight.requires_grad
+
+
 def test_a_recipe_that_starts_from_nothing_is_refused(tmp_path, monkeypatch):
     from conftest_models import recipe_of
 
@@ -300,7 +315,7 @@ def test_a_recipe_that_starts_from_nothing_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setenv(zoo.VARIABLE, str(tmp_path))
     monkeypatch.setattr(zoo, "bundled_folder", lambda: None)
-    recipe = recipe_of("anyprotocol_spatial", {"steps": 1})
+    recipe = recipe_of("anyprotocol_spatial_first", {"steps": 1})
     refused(lambda: train(recipe, tmp_path), "starts from the model 'anyprotocol'", "train it first")
 
 
