@@ -70,6 +70,16 @@ def noisy(signal: Tensor, sigma: Tensor, weight: Tensor, rng: torch.Generator) -
     return square.sqrt()
 
 
+def random_protocols(rng: torch.Generator, count: int, most: int, largest_b: float) -> tuple[Tensor, Tensor]:
+    """Draw protocols: b-values (count, n) [s/mm²] and images averaged at each (count, n), 0 where there is none."""
+    protocols = [random_protocol(rng, most, largest_b) for _ in range(count)]
+    n = max(b.numel() for b, _ in protocols)
+    b, weight = torch.zeros(count, n), torch.zeros(count, n)
+    for number, (values, images) in enumerate(protocols):
+        b[number, : values.numel()], weight[number, : values.numel()] = values, images
+    return b, weight
+
+
 def random_batch(
     rng: torch.Generator, low: Tensor, high: Tensor, groups: int, voxels: int, most: int = 32,
     snr: tuple[float, float] = (4.0, 250.0), largest_b: float = 1500.0, window: float = 0.25,
@@ -79,11 +89,7 @@ def random_batch(
     S0 is drawn such that the strength of the signal lies in a window around that of the group, which is wide beside
     noise and bins; with the importance 1 / |m| this is a flat prior of S0, as the exact posterior has it.
     """
-    protocols = [random_protocol(rng, most, largest_b) for _ in range(groups)]
-    n = max(b.numel() for b, _ in protocols)
-    b, weight = torch.zeros(groups, n), torch.zeros(groups, n)
-    for g, (values, images) in enumerate(protocols):
-        b[g, : values.numel()], weight[g, : values.numel()] = values, images
+    b, weight = random_protocols(rng, groups, most, largest_b)
     levels = torch.exp(math.log(snr[0]) + math.log(snr[1] / snr[0]) * torch.rand(groups, generator=rng))
     share = torch.rand(groups, voxels, 3, generator=rng)
     signal = unit_signal(from_share(share, low, high), b)

@@ -17,7 +17,7 @@ from .cards import ModelCard
 from .losses import posterior_loss
 from .mixture import Mixture
 from .protocolfeatures import from_share, unit_signal
-from .randomprotocols import noisy, random_protocol
+from .randomprotocols import noisy, random_protocols
 from .recipes import Recipe
 from .sampling import KEYS
 from .scenes import Findings, findings_of, numpy_of, scenes_of
@@ -142,11 +142,7 @@ def measured_maps(
     Returns: direction (m, x, y, n), log strength (m, x, y), valid voxels (m, x, y), b (m, n), weights (m, n), truth as
     share of the ranges (m, x, y, 3).
     """
-    protocols = [random_protocol(rng, most, largest_b) for _ in range(maps)]
-    n = max(b.numel() for b, _ in protocols)
-    b, weight = torch.zeros(maps, n), torch.zeros(maps, n)
-    for number, (values, images) in enumerate(protocols):
-        b[number, : values.numel()], weight[number, : values.numel()] = values, images
+    b, weight = random_protocols(rng, maps, most, largest_b)
     levels = torch.exp(math.log(snr[0]) + math.log(snr[1] / snr[0]) * torch.rand(maps, generator=rng))
     share, S0, valid = (torch.tensor(part) for part in findings.draw(numpy_of(rng), maps))
     share, S0 = share.float(), S0.float().flatten(1)
@@ -156,5 +152,5 @@ def measured_maps(
     square = x.square().sum(-1)
     log = (square - (weight > 0).sum(-1, keepdim=True)).clamp(min=WEAKEST**2).sqrt().log()
     shape = share.shape[:3]
-    direction = (x * torch.rsqrt(square)[..., None]).view(*shape, n)
+    direction = (x * torch.rsqrt(square)[..., None]).view(*shape, -1)
     return direction, log.view(shape), valid, b, weight, share
