@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 
 import slicer
 from slicer.i18n import tr as _
+
+from .PackageOffer import installPackage
 
 HIGHDICOM = "highdicom>=0.28.2"
 
@@ -24,9 +25,4 @@ def offerHighdicom() -> str:
         _("DICOM objects are written by the package 'highdicom' (about 1 MB). Install it now?")
     ):
         return _("The package 'highdicom' was not installed; DICOM objects cannot be written without it.")
-    try:
-        slicer.util.pip_install(HIGHDICOM)
-    except Exception as fault:  # pip ends with one of many
-        return _("The package 'highdicom' cannot be installed ({reason}); install it by hand.").format(reason=fault)
-    importlib.invalidate_caches()
-    return "" if canWriteDicom() else _("Restart Slicer to complete the installation.")
+    return installPackage(HIGHDICOM, canWriteDicom)

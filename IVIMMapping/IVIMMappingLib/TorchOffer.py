@@ -17,6 +17,8 @@ from ivimcore import InputError
 from ivimcore.estimators import create
 from ivimcore.jobs.job import Request
 
+from .PackageOffer import installPackage
+
 OLDEST = ">=2.2"
 SAFETENSORS = "safetensors>=0.4"
 
@@ -60,12 +62,7 @@ def offerNetworks() -> str:
         _("Trained networks are read by the package 'safetensors' (0.5 MB). Install it now?")
     ):
         return _("The package 'safetensors' was not installed; trained networks need it.")
-    try:
-        slicer.util.pip_install(SAFETENSORS)
-    except Exception as fault:  # pip ends with one of many
-        return _("The package 'safetensors' cannot be installed ({reason}); install it by hand.").format(reason=fault)
-    importlib.invalidate_caches()
-    return "" if canRunNetworks() else _("Restart Slicer to complete the installation.")
+    return installPackage(SAFETENSORS, canRunNetworks)
 
 
 def offerTorch() -> str:
