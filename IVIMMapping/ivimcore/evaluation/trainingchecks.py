@@ -113,7 +113,7 @@ def _draw_maps(card: ModelCard, b: np.ndarray, snr: float, voxels: int, seed: in
 
     rng = tasks.generator(seed, 0)
     about = card.content["distribution"]
-    count = -(-voxels // int(about.get("size", spatialtasks.MAP_SIZE)) ** 2)
+    count = -(-voxels // int(about.get("size", scenes.MAP_SIZE)) ** 2)
     if card.bvalues is None:
         rows = spatialtasks.finding_rows(about, rng, count, card.ranges)
     else:

@@ -31,6 +31,8 @@ from .sampling import KEYS, Uniform
 
 Tensor = torch.Tensor
 Array = np.ndarray
+MAP_SIZE = 32
+"""Voxels along the edge of the maps of training, where the recipe names no size."""
 MAP = 128
 """Voxels along the edge of the fractal maps from which masks are cut."""
 TISSUE_BETA, VALUE_BETA = 3.4, 3.0
@@ -156,7 +158,7 @@ def scenes_of(about: Mapping[str, Any], ranges: Mapping[str, Sequence[float]]) -
 
     Raises InputError for another kind, and a size that is not a whole number from 3 to 128.
     """
-    kinds, size = about.get("kind"), about.get("size", 32)
+    kinds, size = about.get("kind"), about.get("size", MAP_SIZE)
     kinds = tuple(kinds) if isinstance(kinds, list) and kinds else (kinds,)
     for kind in kinds:
         if kind not in KINDS:
@@ -174,7 +176,7 @@ class Findings:
     `size` voxels along the edge. Values are shares of the ranges, 0..1.
     """
 
-    size: int = 32
+    size: int = MAP_SIZE
     most_tissues: int = 8
     most_findings: int = 10
     scattered: float = 0.08
