@@ -13,8 +13,9 @@ NETWORKS := .venv-networks
 TORCH := torch==2.13.0
 PYTHON ?=
 ARGS ?=
-# A process for every core, and all tests of a file in one of them: a scene is shared within a file.
-WORKERS := -n logical --maxprocesses 8 --dist loadfile
+# One process more than cores, since tests of the panel wait for half of their time; all tests of a file in one of them,
+# since they share a scene.
+WORKERS = -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 8 --dist loadfile
 
 # 3.12 is the Python of Slicer 5.10 and 5.12. A python3.12 found on the path may be a pyenv shim that only prints an
 # error, so every candidate is run before it is believed; pyenv's own folder is looked at as well.

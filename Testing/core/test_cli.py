@@ -277,9 +277,12 @@ def test_an_interrupted_run_leaves_nothing_and_a_second_run_works(dwi, tmp_path)
     write_images(images.astype(np.int16), Geometry(shape, np.eye(4)), tmp_path / "big.nrrd")
     command = [sys.executable, "-m", "ivimcore.cli", "map", "big.nrrd", "--bvalues", *map(str, B), "--mask", "none",
                "--out", "out"]
+    # What a shell starts in the background ignores Ctrl-C, and so do its children unless somebody listens again.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGES)}, stderr=subprocess.PIPE, encoding="utf-8"
     )
+    signal.signal(signal.SIGINT, before)
     with process.stderr:
         for line in process.stderr:
             if "Fitting" in line:
