@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -213,3 +215,10 @@ def test_other_files_are_no_cohort(tmp_path):
     (tmp_path / "nlls").mkdir()
     (tmp_path / "nlls" / "provenance.json").write_text("{}")
     refused(lambda: read_session(tmp_path), "one of its folders: nlls")
+
+
+def test_statistics_are_loaded_when_they_are_first_needed():
+    """Half a second of the opening of the panel."""
+    code = "import sys, ivimcore.reports.followup, ivimcore.reports.repeatability; print('scipy.stats' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+    assert said.strip() == "False"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from .withinsubject import CLASSICAL, LEVEL, Interval
 
@@ -60,7 +60,7 @@ def mean_interval(values: Array, level: float = LEVEL) -> Interval:
     mean = values.mean(axis=-1)
     if n < 2:
         return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
-    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(axis=-1, ddof=1) / np.sqrt(n)
+    half = scipy.stats.t.ppf((1 + level) / 2, n - 1) * values.std(axis=-1, ddof=1) / np.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -69,9 +69,9 @@ def bias(first: Array, second: Array, level: float = LEVEL) -> Bias:
     difference = differences(first, second)
     p_t = p_wilcoxon = np.nan
     if difference.size > 1 and np.ptp(difference) > 0:
-        p_t = float(stats.ttest_1samp(difference, 0.0).pvalue)
+        p_t = float(scipy.stats.ttest_1samp(difference, 0.0).pvalue)
         if np.count_nonzero(difference) > 1:
-            p_wilcoxon = float(stats.wilcoxon(difference[difference != 0]).pvalue)
+            p_wilcoxon = float(scipy.stats.wilcoxon(difference[difference != 0]).pvalue)
     found = mean_interval(difference, level)
     return Bias(Interval(*(float(end) for end in found)), int(difference.size), p_t, p_wilcoxon)
 
@@ -90,9 +90,9 @@ def bland_altman(difference: Array, factor: float = CLASSICAL, level: float = LE
         return Limits(mean, nothing, nothing, np.nan, n)
     sd = difference.std(axis=-1, ddof=1)
     if exact:
-        inner, outer = stats.nct.ppf([(1 - level) / 2, (1 + level) / 2], n - 1, factor * np.sqrt(n)) / np.sqrt(n)
+        inner, outer = scipy.stats.nct.ppf([(1 - level) / 2, (1 + level) / 2], n - 1, factor * np.sqrt(n)) / np.sqrt(n)
     else:
-        half = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(3 / n)
+        half = scipy.stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(3 / n)
         inner, outer = factor - half, factor + half
     lower = Interval(mean.value - factor * sd, mean.value - outer * sd, mean.value - inner * sd)
     upper = Interval(mean.value + factor * sd, mean.value + inner * sd, mean.value + outer * sd)
@@ -124,8 +124,8 @@ def icc_agreement(values: Array, level: float = LEVEL) -> Interval:
         icc = (msr - mse) / (msr + (k - 1) * mse + k * (msc - mse) / n)
         a, b = k * icc / (n * (1 - icc)), 1 + k * icc * (n - 1) / (n * (1 - icc))
         freedom = (a * msc + b * mse) ** 2 / ((a * msc) ** 2 / (k - 1) + (b * mse) ** 2 / ((n - 1) * (k - 1)))
-        upper = stats.f.ppf((1 + level) / 2, n - 1, freedom)
-        lower = stats.f.ppf((1 + level) / 2, freedom, n - 1)
+        upper = scipy.stats.f.ppf((1 + level) / 2, n - 1, freedom)
+        lower = scipy.stats.f.ppf((1 + level) / 2, freedom, n - 1)
         rest = k * msc + (k * n - k - n) * mse
         low = n * (msr - upper * mse) / (upper * rest + n * msr)
         high = n * (lower * msr - mse) / (rest + n * lower * msr)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from .withinsubject import LEVEL, Interval, between_sd, within_variance
 
@@ -68,7 +68,7 @@ def pitman_morgan(first: Array, second: Array) -> float:
     freedom = first.size - 1
     if abs(r) == 1:
         return 0.0
-    return float(2 * stats.t.sf(abs(r) * np.sqrt(freedom / (1 - r * r)), freedom))
+    return float(2 * scipy.stats.t.sf(abs(r) * np.sqrt(freedom / (1 - r * r)), freedom))
 
 
 def variance_ratio(first: Array, second: Array, level: float = LEVEL) -> Interval:
@@ -77,7 +77,7 @@ def variance_ratio(first: Array, second: Array, level: float = LEVEL) -> Interva
     if first.size < 3 or not (a > 0 and b > 0):
         return Interval(np.nan, np.nan, np.nan)
     freedom = first.size - 1
-    k = 1 + 2 * max(1 - ab * ab / (a * b), 0.0) * stats.t.ppf((1 + level) / 2, freedom) ** 2 / freedom
+    k = 1 + 2 * max(1 - ab * ab / (a * b), 0.0) * scipy.stats.t.ppf((1 + level) / 2, freedom) ** 2 / freedom
     width = np.sqrt(k * k - 1)
     return Interval(float(a / b), float(a / b / (k + width)), float(a / b * (k + width)))
 

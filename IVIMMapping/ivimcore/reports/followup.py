@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when first used; stats takes half a second, and the panel must open
 
 from ..errors import InputError
 from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
@@ -210,7 +210,7 @@ def _judged(
     if reference is None:
         reason = "No limit is known, because no reference cohort was chosen."
     relative = new / old - 1 if old > 0 else np.nan
-    half = stats.norm.ppf((1 + level) / 2) * error
+    half = scipy.stats.norm.ppf((1 + level) / 2) * error
     return Verdict(old, new, new - old, relative, new - old - half, new - old + half, *[np.nan] * 3, NONE, reason)
 
 

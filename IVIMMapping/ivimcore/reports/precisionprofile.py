@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from .withinsubject import complete, logarithm, within_variance
 
@@ -112,5 +112,5 @@ def _trend(values: Array) -> tuple[float, float]:
     means, deviations = np.nanmean(values, axis=1), np.nanstd(values, axis=1, ddof=1)
     if np.ptp(means) == 0 or np.ptp(deviations) == 0:
         return np.nan, np.nan
-    found = stats.spearmanr(means, deviations)
+    found = scipy.stats.spearmanr(means, deviations)
     return float(found.statistic), float(found.pvalue)

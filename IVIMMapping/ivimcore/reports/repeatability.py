@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from .agreement import Bias, Limits, bias, bland_altman, differences, icc_agreement
 from .precisionprofile import FORMS, PROPORTIONAL, PrecisionProfile, precision_profile
@@ -165,7 +165,7 @@ def discrimination(values: Array, level: float = LEVEL) -> Interval:
         middle = np.where(used, mean, 0.0).sum(axis=-1, keepdims=True) / n[..., None]
         observed = size * (np.where(used, mean - middle, 0.0) ** 2).sum(axis=-1) / (n - 1) / variance.value
         ends = [
-            np.sqrt(np.maximum(observed / stats.f.ppf(share, n - 1, variance.nu) - 1, 0.0) / size)
+            np.sqrt(np.maximum(observed / scipy.stats.f.ppf(share, n - 1, variance.nu) - 1, 0.0) / size)
             for share in ((1 + level) / 2, (1 - level) / 2)
         ]
     known = (n >= 3) & (variance.value > 0)

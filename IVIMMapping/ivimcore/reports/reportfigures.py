@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ..physics.parameters import PARAMETERS
 from .cohortanalysis import Cell
@@ -161,7 +161,7 @@ def assumption_figure(cells: Sequence[Cell]) -> str:
             standard = standardised_differences(cell)
             if standard.size > 1:
                 ordered = np.sort(standard)
-                expected = stats.norm.ppf((np.arange(ordered.size) + 0.625) / (ordered.size + 0.25))
+                expected = scipy.stats.norm.ppf((np.arange(ordered.size) + 0.625) / (ordered.size + 0.25))
                 normal.plot(expected, ordered, "o", color=OKABE_ITO[0], markersize=4)
                 normal.plot([-2.5, 2.5], [-2.5, 2.5], color="0.35", linewidth=1)
             normal.set_xlabel("normal quantile")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ..physics.parameters import PARAMETERS
 from .cohortanalysis import Analysis, Cell
@@ -148,7 +148,7 @@ def assumption_rows(cells: Sequence[Cell]) -> list[Row]:
     for cell in cells:
         profile, standard = cell.found.profile, standardised_differences(cell)
         enough = standard.size >= 3 and np.ptp(standard) > 0
-        w, p = stats.shapiro(standard) if enough else (np.nan, np.nan)
+        w, p = scipy.stats.shapiro(standard) if enough else (np.nan, np.nan)
         rows.append({
             "estimator": cell.estimator, "region": cell.region, "map": cell.map, "form": profile.form,
             "chosen": profile.chosen, "gain": profile.gain, "rank": profile.rank, "p_rank": profile.p,

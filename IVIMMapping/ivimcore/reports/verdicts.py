@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from .precisionprofile import PROPORTIONAL
 from .withinsubject import LEVEL, chi_factors
@@ -64,12 +64,12 @@ class Spread:
         with np.errstate(invalid="ignore", divide="ignore"):
             if self.proportional < 1:
                 distance = np.abs(after - before - change) / (root * self.sd)
-                total = total + (1 - self.proportional) * 2 * stats.t.sf(distance, self.nu)
+                total = total + (1 - self.proportional) * 2 * scipy.stats.t.sf(distance, self.nu)
             if self.proportional > 0:
                 expected = before + change
                 usable = (before > 0) & (after > 0) & (expected > 0)
                 distance = np.abs(np.log(np.where(usable, after / np.where(usable, expected, 1.0), 1.0)))
-                p = np.where(usable, 2 * stats.t.sf(distance / (root * self.log_sd), self.nu), 0.0)
+                p = np.where(usable, 2 * scipy.stats.t.sf(distance / (root * self.log_sd), self.nu), 0.0)
                 total = total + self.proportional * p
         return np.where(np.isfinite(before) & np.isfinite(after), total, np.nan)
 
@@ -116,14 +116,14 @@ class Verdict:
 
 def prediction_factor(nu: Array | float, level: float = LEVEL) -> Array | float:
     """Return t((1 + level) / 2; ν) √2: the limit of a verdict in units of wSD."""
-    return stats.t.ppf((1 + level) / 2, nu) * np.sqrt(2)
+    return scipy.stats.t.ppf((1 + level) / 2, nu) * np.sqrt(2)
 
 
 def change_p(before: Array, after: Array, form: str, sd: Array, nu: Array) -> Array:
     """Compute the p-value of changes for one form and many cohorts at once; `sd` is s_ln for proportional spread."""
     with np.errstate(invalid="ignore", divide="ignore"):
         distance = np.abs(np.log(after / before)) if form == PROPORTIONAL else np.abs(np.asarray(after) - before)
-        return 2 * stats.t.sf(distance / (np.sqrt(2) * np.asarray(sd)), nu)
+        return 2 * scipy.stats.t.sf(distance / (np.sqrt(2) * np.asarray(sd)), nu)
 
 
 def change_limits(before: float, spread: Spread, level: float = LEVEL) -> tuple[float, float]:
@@ -173,7 +173,7 @@ def _edges(excess: Callable[[float], float], middle: float, reach: float) -> tup
     for side in (-1, 1):
         far = middle + side * reach
         # Below, a proportional form ends at minus the whole value, where its p-value is 0.
-        ends.append(far if excess(far) > 0 else float(optimize.brentq(excess, middle, far, xtol=1e-12 * reach)))
+        ends.append(far if excess(far) > 0 else float(scipy.optimize.brentq(excess, middle, far, xtol=1e-12 * reach)))
     return ends[0], ends[1]
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 Array = np.ndarray
 LEVEL = 0.95
@@ -85,15 +85,15 @@ def chi_factors(nu: Array | float, level: float = LEVEL) -> tuple[Array, Array]:
     """Return the factors that turn an estimated SD with `nu` degrees of freedom into its interval; NaN for nu < 1."""
     nu = np.asarray(nu, dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        low = np.sqrt(nu / stats.chi2.ppf((1 + level) / 2, nu))
-        high = np.sqrt(nu / stats.chi2.ppf((1 - level) / 2, nu))
+        low = np.sqrt(nu / scipy.stats.chi2.ppf((1 + level) / 2, nu))
+        high = np.sqrt(nu / scipy.stats.chi2.ppf((1 - level) / 2, nu))
     return low, high
 
 
 def upper_factor(nu: Array | float, level: float = LEVEL) -> Array:
     """Return the factor of the one-sided upper bound of an SD: with it, σ lies below with probability `level`."""
     nu = np.asarray(nu, dtype=float)
-    return np.sqrt(nu / stats.chi2.ppf(1 - level, nu))
+    return np.sqrt(nu / scipy.stats.chi2.ppf(1 - level, nu))
 
 
 def _with_interval(value: Array, nu: Array, level: float) -> Interval:
