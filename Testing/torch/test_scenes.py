@@ -128,7 +128,8 @@ def test_a_recipe_says_how_many_findings_its_maps_hold():
 @pytest.mark.parametrize(
     ("about", "words"),
     [({"most_findings": -1}, "most findings"), ({"most_findings": 2.5}, "most findings"),
-     ({"scattered": 2}, "between 0 and 1"), ({"scattered": "all"}, "between 0 and 1")],
+     ({"scattered": 2}, "between 0 and 1"), ({"scattered": "all"}, "between 0 and 1"),
+     ({"size": 0}, "8 and 128"), ({"size": -5}, "8 and 128"), ({"size": 4000}, "8 and 128")],
 )  # fmt: skip
 def test_what_no_map_with_findings_can_be_is_refused(about, words):
     from conftest_models import recipe_of

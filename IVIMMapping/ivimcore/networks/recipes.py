@@ -231,6 +231,8 @@ def _check_scenes(about: dict[str, Any], kind: str, wrong: Any) -> None:
     if not isinstance(about.get("size", 32), int) or isinstance(about.get("size"), bool):
         raise wrong("the size of its training maps is not a whole number of voxels")
     if kind in ANY_PROTOCOL:
+        if not 8 <= about.get("size", 32) <= 128:
+            raise wrong("the size of its training maps lies between 8 and 128 voxels")
         most, scattered = about.get("most_findings", 0), about.get("scattered", 0)
         if not isinstance(most, int) or isinstance(most, bool) or most < 0:
             raise wrong("the most findings of its training maps are not a whole number")
