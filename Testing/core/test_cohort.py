@@ -162,6 +162,18 @@ def test_a_damaged_record_is_done_again(study, tmp_path):
     assert run(study, tmp_path / "out")[0].done == 1
 
 
+def test_what_a_killed_run_was_writing_is_removed_and_nothing_of_the_user(study, tmp_path):
+    out = tmp_path / "out"
+    run(study, out)
+    record = record_path(out, open_cohort(study).scans[0])
+    halves = [record.with_name(f"{record.name}.24396.part"), out / "cohort.json.24396.part"]
+    theirs = out / "download.part"
+    for path in (*halves, theirs):
+        path.write_text("{ half", encoding="utf-8")
+    assert run(study, out)[0].kept == 6
+    assert not any(path.exists() for path in halves) and theirs.exists()
+
+
 def test_failed_series_are_listed_with_their_sentence_and_stop_nobody(study, tmp_path):
     (study.parent / "0-1" / "dwi.bval").unlink()
     (study.parent / "2-0" / "dwi.nii.gz").write_bytes(b"no image")

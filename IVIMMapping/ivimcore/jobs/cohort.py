@@ -24,7 +24,7 @@ from ..data.output import plain
 from ..errors import Cancelled, InputError
 from ..estimators import create
 from . import bids
-from .cohortscan import Describe, ScanTask, Settings, is_current, read_record, run_scan, write_record
+from .cohortscan import Describe, ScanTask, Settings, is_current, read_record, run_scan, sweep_records, write_record
 from .events import Emit, result, status, warning
 from .job import Companion
 from .manifest import Manifest, Scan, read_manifest
@@ -90,6 +90,7 @@ def run_cohort(
     if len({request.name for request in settings.estimators}) < len(settings.estimators):
         raise InputError("An estimator was chosen twice; choose each one once.")
     _create(out)
+    sweep_records(out)
     for sentence in manifest.warnings:
         emit(warning(sentence))
     settings = replace(settings, out=str(out.resolve()), bids=settings.bids or manifest.bids)

@@ -201,6 +201,13 @@ def _sweep(target: Path, work: Path | None) -> None:
         work.parent.mkdir(parents=True, exist_ok=True)
 
 
+def sweep_records(out: Path) -> None:
+    """Remove the halves of records that a killed run was writing into an output folder."""
+    for left in (*out.glob("*.json.*.part"), *(out / NOTES).rglob("*.json.*.part")):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
 def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all, on the disk before it gets its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
