@@ -166,7 +166,7 @@ def test_what_a_killed_run_was_writing_is_removed_and_nothing_of_the_user(study,
     out = tmp_path / "out"
     run(study, out)
     record = record_path(out, open_cohort(study).scans[0])
-    halves = [record.with_name(f"{record.name}.24396.part"), out / "cohort.json.24396.part"]
+    halves = [record.with_name(f".{record.name}.24396.part"), out / ".cohort.json.24396.part"]
     theirs = out / "download.part"
     for path in (*halves, theirs):
         path.write_text("{ half", encoding="utf-8")

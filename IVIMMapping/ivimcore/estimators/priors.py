@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import InputError
 from ..physics.parameters import PARAMETERS
 from ..physics.presets import PRESETS, preset
+from ..wholefile import whole_file
 from .grid import COORDINATE, KEYS, Grid
 
 Array = np.ndarray
@@ -115,10 +116,8 @@ class Prior:
         path = Path(path)
         about = {"format": FORMAT, "kind": self.kind, "about": self.about, "checksum": self.checksum}
         text = np.frombuffer(json.dumps(about, sort_keys=True).encode(), dtype=np.uint8)
-        unfinished = path.with_name(path.name + ".part")
-        with open(unfinished, "wb") as stream:
+        with whole_file(path) as unfinished, open(unfinished, "wb") as stream:
             np.savez_compressed(stream, json=text, mass=self.mass, **dict(zip(KEYS, self.edges, strict=True)))
-        os.replace(unfinished, path)
 
 
 def load_prior(path: str | os.PathLike) -> Prior:

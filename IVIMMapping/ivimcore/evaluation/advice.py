@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
 from ..physics.phantom import abdomen, brain
+from ..wholefile import whole_file
 from . import coverage, lesion
 from .benchmarks import run_benchmark
 from .metrics import mdape
@@ -121,9 +122,8 @@ def fill(page: str | os.PathLike, contents: Mapping[str, str]) -> list[str]:
     )
     if not written:
         raise InputError(f"The page {page.name} has no marks such as '<!-- table errors -->'.")
-    unfinished = page.with_name(page.name + ".part")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(unfinished, page)
+    with whole_file(page) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
     return written
 
 

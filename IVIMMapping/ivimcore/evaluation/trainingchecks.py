@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ from ..physics.acquisition import Acquisition
 from ..physics.noise import add_rician
 from ..physics.protocols import protocol
 from ..physics.signal import biexponential
+from ..wholefile import whole_file
 from .metrics import bias_and_spread, coverage_of_errors, cv_net, score, spearman
 
 VOXELS = 2000
@@ -75,15 +75,13 @@ def after_training(card: ModelCard, emit: Callable[[dict[str, Any]], None]) -> M
     emit({"event": "status", "text": "Checking the network on simulated voxels"})
     found = check_model(card)
     path = card.folder / CHECKS
-    temporary = path.with_name(f".{CHECKS}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
-        os.replace(temporary, path)
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
         kept = [row for row in card.content.get("checks", []) if row.get("benchmark") != OWN]
         mine = [_of_card(row) for row in found["rows"] if row["estimator"] == card.id]
         card = write_card(card.folder, {**card.content, "checks": kept + mine})
     except OSError as fault:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"The checks cannot be written to {card.folder} ({fault.strerror}); make room.") from None
     emit({"event": "checks", "file": str(path)})
     return card

@@ -6,7 +6,6 @@ is never touched until an input, an option or the version changes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 from ..data.output import plain
 from ..errors import Cancelled, InputError
+from ..wholefile import sweep, whole_file
 from . import bids
 from .events import Event
 from .fingerprint import checksums, fingerprint
@@ -203,24 +203,17 @@ def _sweep(target: Path, work: Path | None) -> None:
 
 def sweep_records(out: Path) -> None:
     """Remove the halves of records that a killed run was writing into an output folder."""
-    for left in (*out.glob("*.json.*.part"), *(out / NOTES).rglob("*.json.*.part")):
-        with contextlib.suppress(OSError):
-            left.unlink()
+    sweep(out, "*.json")
+    sweep(out / NOTES, "*.json")
 
 
 def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all, on the disk before it gets its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(unfinished, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=1, sort_keys=True, allow_nan=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, path)
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1, sort_keys=True, allow_nan=False)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def peak_memory() -> float | None:

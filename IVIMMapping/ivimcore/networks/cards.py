@@ -22,6 +22,7 @@ from ..data.output import plain
 from ..errors import InputError
 from ..physics.acquisition import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, Acquisition
 from ..physics.parameters import PARAMETERS
+from ..wholefile import whole_file
 from .weightfile import check_safetensors
 
 CARD = "card.json"
@@ -279,7 +280,7 @@ def write_card(folder: Path | str, content: dict[str, Any]) -> ModelCard:
     folder = Path(folder)
     content = plain(content)
     check_card(content, folder.name)
-    temporary = folder / f".{CARD}.{os.getpid()}"
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / CARD)
+    with whole_file(folder / CARD) as unfinished:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        unfinished.write_text(text + "\n", encoding="utf-8")
     return ModelCard(folder, content)

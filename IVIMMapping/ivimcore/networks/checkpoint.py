@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..errors import InputError
+from ..wholefile import whole_file
 
 Tensor = torch.Tensor
 FILE = "checkpoint.safetensors"
@@ -20,13 +20,11 @@ FILE = "checkpoint.safetensors"
 
 def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write a checkpoint; raises InputError with one sentence where the disk does not take it."""
-    temporary = folder / f".{FILE}.{os.getpid()}"
     try:
         content = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-        save_file(content, temporary, metadata={"state": json.dumps(state)})
-        os.replace(temporary, folder / FILE)
+        with whole_file(folder / FILE) as unfinished:
+            save_file(content, unfinished, metadata={"state": json.dumps(state)})
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(
             f"The training cannot be saved in {folder} ({error}); make room on the disk and resume it."
         ) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import time
@@ -17,6 +16,7 @@ import torch
 
 from .. import __version__
 from ..errors import InputError
+from ..wholefile import whole_file
 from .build import weights_of
 from .cards import ANY_PROTOCOL, SCHEMA, ModelCard, write_card
 from .novelty import describe_training
@@ -121,12 +121,9 @@ def _write(
     if recipe.kind not in ANY_PROTOCOL:
         content["novelty"] = describe_training(recipe, measured)
     content.setdefault("checks", [])
-    temporary = folder / f".{WEIGHTS}.{os.getpid()}"
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, folder / WEIGHTS)
+        with whole_file(folder / WEIGHTS) as unfinished:
+            unfinished.write_bytes(data)
         return write_card(folder, content)
     except OSError as error:
         raise InputError(f"The model cannot be written to {folder} ({error.strerror}); make room, resume.") from None
-    finally:
-        temporary.unlink(missing_ok=True)

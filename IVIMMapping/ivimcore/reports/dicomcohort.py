@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..wholefile import whole_file
 from .dicomcapture import encapsulated_pdf
 from .dicomsource import MANUFACTURER, PATIENT_AND_STUDY, require_pydicom
 
@@ -26,25 +27,21 @@ def file_report(folder: Path | str, pdf: Path | str) -> list[Path]:
         raise InputError(
             f"{folder} holds no DICOM objects to file the report with; run 'ivim cohort' with --dicom first."
         )
-    parts: list[tuple[Path, Path]] = []
+    written = []
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.ExitStack() as all_or_none:
             warnings.simplefilter("ignore")  # of names and lengths, which are the source's
             for study, template in studies.items():
                 number = 1 + int(template.get("SeriesNumber") or 0)
                 made = encapsulated_pdf(Path(pdf), template, number, "cohort report")
                 target = study / "capture" / NAME
                 target.parent.mkdir(exist_ok=True)
-                parts.append((target.with_name(NAME + ".part"), target))
-                made.save_as(parts[-1][0], enforce_file_format=True)
-        for unfinished, target in parts:
-            os.replace(unfinished, target)
+                made.save_as(all_or_none.enter_context(whole_file(target)), enforce_file_format=True)
+                written.append(target)
     except OSError as fault:
-        for unfinished, _ in parts:
-            unfinished.unlink(missing_ok=True)
         reason = (fault.strerror or str(fault)).lower()
         raise InputError(f"The report could not be filed ({reason}); make room and try again.") from None
-    return [target for _, target in parts]
+    return written
 
 
 def _studies(folder: Path) -> dict[Path, Any]:

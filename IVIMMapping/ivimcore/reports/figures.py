@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
+from ..wholefile import whole_file
 from .roistatistics import RegionCurve
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ def _figure(width: float, height: float) -> Figure:
 
 def _save(figure: Figure, path: PathLike) -> None:
     """Write the picture whole or not at all; the ending of `path` chooses the format, PNG without one."""
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
-    figure.savefig(unfinished, dpi=DPI, format=path.suffix[1:] or "png", facecolor="white")
-    os.replace(unfinished, path)
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=DPI, format=Path(path).suffix[1:] or "png", facecolor="white")
 
 
 def _text(name: str) -> str:

@@ -12,7 +12,6 @@ described by `referencecohort-schema.json` beside this file.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from ..data.output import plain
 from ..errors import InputError
+from ..wholefile import whole_file
 from .precisionprofile import FORMS
 from .repeatability import Repeatability
 from .verdicts import Spread
@@ -113,9 +113,8 @@ class ReferenceCohort:
         """Write the file, whole or not at all."""
         path = Path(path)
         content = {"format": FORMAT, **plain(asdict(self))}
-        unfinished = path.with_name(path.name + ".part")
-        unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        os.replace(unfinished, path)
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
 
 def entry_of(region: str, key: str, found: Repeatability) -> ReferenceEntry | None:

@@ -19,6 +19,7 @@ from ..data.series import DwiSeries, Geometry
 from ..errors import InputError
 from ..physics.parameters import EXTRAS, INFORMATION, INFORMATION_MEANS, PARAMETERS, PERFUSION_EXISTS
 from ..physics.signal import biexponential, monoexponential
+from ..wholefile import whole_file
 
 Array = np.ndarray
 Regions = dict[str, Array]
@@ -277,12 +278,10 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], column
     Arguments: `path` of the file; `rows` with at least the keys `columns`, further keys are not written.
     """
     path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
-    with open(unfinished, "w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows([_cell(row[column]) for column in columns] for row in rows)
-    os.replace(unfinished, path)
 
 
 def guarded(text: str) -> str:
