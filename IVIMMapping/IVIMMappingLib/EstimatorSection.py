@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ivimcore import InputError, available, create
+from ivimcore import Acquisition, InputError, available, create
 from ivimcore.estimators import DEFAULT
 from ivimcore.estimators.parametertable import other_options
 from ivimcore.jobs.job import Request
@@ -115,7 +115,11 @@ class EstimatorSection:
         if self.state.parameters is None:
             return
         self._updating = True
-        self._problems = {name: self._problemsOf(name) for name in self.names}
+        try:
+            acquisition = self.state.acquisition()
+        except InputError:
+            acquisition = None  # the sentence of a wrong b-value stands below Apply already
+        self._problems = {name: self._problemsOf(name, acquisition) for name in self.names}
         grey = qt.QBrush(self.ui.estimatorList.palette.color(qt.QPalette.Disabled, qt.QPalette.Text))
         for row, name in enumerate(self.names):
             about, item = self._abouts[name], self.ui.estimatorList.item(row)
@@ -129,12 +133,11 @@ class EstimatorSection:
         self._updating = False
         self._showMarked()
 
-    def _problemsOf(self, name: str) -> list:
+    def _problemsOf(self, name: str, acquisition: Acquisition | None) -> list:
         try:
-            acquisition = self.state.acquisition()
             return [] if acquisition is None else create(name, **self.state.options(name)).problems(acquisition)
         except InputError:
-            return []  # the sentence of a wrong b-value stands below Apply already, once and not for each estimator
+            return []  # the sentence of a wrong option stands below Apply already, once and not for each estimator
 
     def _showMarked(self) -> None:
         name = self.state.marked

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ivimcore import Acquisition, InputError
-from ivimcore.estimators import DEFAULT, create
+from ivimcore.estimators import DEFAULT, describe
 from ivimcore.jobs.job import Request
 
 from .Announcement import Announcement
@@ -100,8 +100,7 @@ class PanelState:
     def options(self, name: str) -> dict[str, Any]:
         """Return the options of an estimator that differ from its defaults, the organ included where it has one."""
         options = dict(optionsOf(self.parameters).get(name, {}))
-        known = {option.name for option in create(name).options()}
-        if self.parameters.organ != "none" and "organ" in known:
+        if self.parameters.organ != "none" and "organ" in {option.name for option in describe(name).options}:
             options.setdefault("organ", self.parameters.organ)
         return options
 

@@ -64,7 +64,7 @@ def test_mean_and_information_of_a_magnitude_are_the_integrals_of_the_rician_den
 
 @pytest.mark.parametrize("snr", [15, 20])
 def test_a_bounded_scipy_minimisation_finds_no_better_likelihood(snr):
-    name, voxels = ("paper1", 300)
+    name, voxels = ("paper1", 150)
     signal, truth, acquisition = benchmark(name).simulate(snr, voxels=voxels)
     result = create("mle_rician").fit(volume(signal), acquisition)
     b, sigma = acquisition.bvalues, acquisition.sigma

@@ -45,7 +45,8 @@ class SampleTest(PanelTest):
 
     def tickOnly(self, *names):
         for name in self.panel.estimators.names:
-            self.tick(name, name in names)
+            if (name in names) != (name in self.state.parameters.estimators):
+                self.tick(name, name in names)
 
     def mark(self, name):
         """Mark the row of an estimator."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from ..errors import InputError
 from ..physics.acquisition import Acquisition
@@ -34,7 +34,7 @@ def body_mask(signal: Array, acquisition: Acquisition | None = None) -> Array:
     Reference: N. Otsu, IEEE Trans Syst Man Cybern 9(1), 1979.
     """
     mean = _low_b_mean(signal, acquisition)
-    smooth = ndimage.uniform_filter(mean, size=(3, 3, 1))
+    smooth = scipy.ndimage.uniform_filter(mean, size=(3, 3, 1))
     positive = mean > 0
     if not positive.any():
         raise InputError("The series has no positive signal, so that no body can be found; give a mask.")
@@ -47,7 +47,7 @@ def body_mask(signal: Array, acquisition: Acquisition | None = None) -> Array:
         # Two tissues, not tissue and air: the image lies within the body, or its background was cut out before.
         return _fill(positive)
     mask = positive & (smooth >= np.exp(threshold))
-    opened = ndimage.binary_opening(mask, DISK)
+    opened = scipy.ndimage.binary_opening(mask, DISK)
     return _fill(_largest_parts(opened if opened.any() else mask))
 
 
@@ -79,7 +79,7 @@ def _otsu(values: Array) -> float:
 
 def _largest_parts(mask: Array) -> Array:
     """Keep the connected parts that are at least a tenth of the largest one."""
-    labels, count = ndimage.label(mask)
+    labels, count = scipy.ndimage.label(mask)
     if count < 2:
         return mask
     sizes = np.bincount(labels.ravel())
@@ -94,7 +94,8 @@ def _fill(mask: Array) -> Array:
     for k in range(mask.shape[2]):
         if mask[..., k].any():
             piece = np.pad(mask[..., k], radius + 1)
-            grown = ndimage.distance_transform_edt(~piece) <= radius
-            closed = ndimage.distance_transform_edt(grown) > radius
-            filled[..., k] |= ndimage.binary_fill_holes(closed)[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
+            grown = scipy.ndimage.distance_transform_edt(~piece) <= radius
+            closed = scipy.ndimage.distance_transform_edt(grown) > radius
+            solid = scipy.ndimage.binary_fill_holes(closed)
+            filled[..., k] |= solid[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
     return filled

@@ -7,7 +7,7 @@ there. Where the best curve leaves more than chance allows, the residual itself 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaincinv
+import scipy
 
 from ..physics.parameters import Bounds
 from .nlls import SMALLEST_DSTAR
@@ -37,7 +37,7 @@ def voxel_sigma(
     degrees = counts.sum() - PARAMETERS_OF_MODEL
     if degrees < 1:
         return found
-    plausible = 2 * gammaincinv(degrees / 2, 1 - CHANCE) * sigma**2
+    plausible = 2 * scipy.special.gammaincinv(degrees / 2, 1 - CHANCE) * sigma**2
     doubtful = np.arange(len(y))
     if curve is not None:
         doubtful = np.flatnonzero((y - curve) ** 2 @ counts + within > plausible)

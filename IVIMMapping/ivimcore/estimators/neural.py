@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import gammaincinv
+import scipy
 
 from ..physics.acquisition import Acquisition
 from ..physics.noise import ENOUGH_VALUES, SMALLEST_NOISE, estimate_sigma
@@ -231,5 +231,5 @@ def _sigma_of_residuals(inside: Array, acquisition: Acquisition) -> float | None
         return None
     squares = NonLinearLeastSquares().fit_voxels(good, acquisition).rmse ** 2 * acquisition.count
     # The median of a chi-square variable lies below its mean; without any noise, rounding is what is left.
-    sigma = float(np.sqrt(np.nanmedian(squares) / (2 * gammaincinv(freedom / 2, 0.5))))
+    sigma = float(np.sqrt(np.nanmedian(squares) / (2 * scipy.special.gammaincinv(freedom / 2, 0.5))))
     return max(sigma, SMALLEST_NOISE * float(np.median(good[:, 0])))

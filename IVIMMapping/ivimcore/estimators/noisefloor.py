@@ -17,7 +17,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ive
+import scipy
 
 from .grid import Grid
 from .quadrature import prepare, profile
@@ -32,7 +32,7 @@ ROUNDS = 1
 def _table() -> tuple[Array, Array]:
     signal = np.linspace(0.0, LAST, 1201)
     half = signal**2 / 4
-    mean = np.sqrt(np.pi / 2) * ((1 + 2 * half) * ive(0, half) + 2 * half * ive(1, half))
+    mean = np.sqrt(np.pi / 2) * ((1 + 2 * half) * scipy.special.ive(0, half) + 2 * half * scipy.special.ive(1, half))
     return signal, mean - signal
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import digamma, polygamma
+import scipy
 
 from .fisher import KEYS
 from .result import Status
@@ -95,8 +95,9 @@ def _beta(x: Array) -> tuple[float, float]:
     target = np.array([np.log(x).mean(), np.log1p(-x).mean()])
     for _ in range(30):
         # In the logarithm of the shapes, which keeps them positive.
-        gradient = shape * (digamma(shape) - digamma(shape.sum()) - target)
-        curvature = np.diag(shape**2 * polygamma(1, shape)) - np.outer(shape, shape) * polygamma(1, shape.sum())
+        gradient = shape * (scipy.special.digamma(shape) - scipy.special.digamma(shape.sum()) - target)
+        each, together = scipy.special.polygamma(1, shape), scipy.special.polygamma(1, shape.sum())
+        curvature = np.diag(shape**2 * each) - np.outer(shape, shape) * together
         step = np.clip(np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient), -0.5, 0.5)
         shape = shape * np.exp(-step)
         if np.abs(step).max() < 1e-6:

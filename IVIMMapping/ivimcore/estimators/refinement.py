@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from ..physics.parameters import PERFUSION_EXISTS
 from .grid import COORDINATE, KEYS, RESOLVED, Axis, Grid
@@ -210,7 +210,7 @@ def _report(
         parts[key] = value
         if into.levels:
             sd = np.sqrt(np.maximum(spread[:, place, place], 0.0))
-            normal = centre[:, place, None] + sd[:, None] * ndtri(np.array(into.levels))
+            normal = centre[:, place, None] + sd[:, None] * scipy.special.ndtri(np.array(into.levels))
             into.quantiles[key][at] = back(np.clip(normal, low, high))
         if key == "f":
             into.f_probability[at] = (weight * (value + mean[:, None] > PERFUSION_EXISTS)).sum(axis=1)

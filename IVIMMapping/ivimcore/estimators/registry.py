@@ -10,7 +10,7 @@ from ..errors import InputError
 from .base import Estimator, Option
 
 _CLASSES: dict[str, type[Estimator]] = {}
-_SOURCES: list[Callable[[], dict[str, type[Estimator]]]] = []
+_SOURCES: list[tuple[Callable[[], dict[str, type[Estimator]]], Callable[[str], type[Estimator] | None]]] = []
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,28 @@ def register(estimator: type[Estimator]) -> type[Estimator]:
     return estimator
 
 
-def add_source(source: Callable[[], dict[str, type[Estimator]]]) -> None:
-    """Add a function that returns further classes by name, asked whenever the list is: model folders change."""
-    _SOURCES.append(source)
+def add_source(
+    every: Callable[[], dict[str, type[Estimator]]], named: Callable[[str], type[Estimator] | None]
+) -> None:
+    """Add two functions that return all further classes by name, and that of one name, asked anew each time."""
+    _SOURCES.append((every, named))
 
 
 def _all() -> dict[str, type[Estimator]]:
     """Return every class by name; a name of the program cannot be taken by a source."""
     found = dict(_CLASSES)
-    for source in _SOURCES:
-        found = {**found, **{name: made for name, made in source().items() if name not in found}}
+    for every, _ in _SOURCES:
+        found = {**found, **{name: made for name, made in every().items() if name not in found}}
     return found
 
 
 def _class(name: str) -> type[Estimator]:
     if name in _CLASSES:
         return _CLASSES[name]
-    known = _all()
-    if name not in known:
-        raise InputError(f"Unknown estimator '{name}'; known are {', '.join(known)}.")
-    return known[name]
+    found = next((made for _, named in _SOURCES if (made := named(name)) is not None), None)
+    if found is None:
+        raise InputError(f"Unknown estimator '{name}'; known are {', '.join(_all())}.")
+    return found
 
 
 def create(name: str, **options: Any) -> Estimator:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import i0e, i1e
+import scipy
 
 Array = np.ndarray
 
@@ -57,8 +57,8 @@ def log_bessel(z: Array) -> tuple[Array, Array, Array]:
 def _taylor_table() -> tuple[Array, Array, Array, Array]:
     """Tabulate log(i0e) and its first three derivatives from 0 to where the series begins."""
     z = np.arange(0.0, _SERIES_FROM + 2 * _STEP, _STEP)
-    scaled = i0e(z)
-    ratio = i1e(z) / scaled
+    scaled = scipy.special.i0e(z)
+    ratio = scipy.special.i1e(z) / scaled
     safe = np.maximum(z, 0.05)
     second = np.where(z < 0.05, 0.5 - 3 * z**2 / 16, 1.0 - ratio / safe - ratio**2)
     third = np.where(z < 0.05, -3 * z / 8, (ratio / safe - second) / safe - 2 * ratio * second)
@@ -76,7 +76,8 @@ def mean_magnitude(s: Array, sigma: Array) -> Array:
     mean = s + 0.5 * sigma * sigma / np.maximum(s, sigma)
     near = s < _NEAR_FLOOR * sigma
     quarter = (s[near] / sigma[near]) ** 2 / 4
-    mean[near] = sigma[near] * np.sqrt(np.pi / 2) * ((1 + 2 * quarter) * i0e(quarter) + 2 * quarter * i1e(quarter))
+    zeroth, first = scipy.special.i0e(quarter), scipy.special.i1e(quarter)
+    mean[near] = sigma[near] * np.sqrt(np.pi / 2) * ((1 + 2 * quarter) * zeroth + 2 * quarter * first)
     return mean
 
 

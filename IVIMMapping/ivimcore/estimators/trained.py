@@ -22,13 +22,21 @@ def _classes() -> dict[str, type[Estimator]]:
     """Return an estimator class for every model card that is found; reads JSON only, and only what has changed."""
     from ..networks.zoo import find
 
-    found: dict[str, type[Estimator]] = {}
-    for name, card in find().cards.items():
-        known = _MADE.get(name)
-        if known is None or known[0] is not card:
-            known = _MADE[name] = (card, class_of(card))
-        found[name] = known[1]
-    return found
+    return {name: _class_of_listed(card) for name, card in find().cards.items()}
+
+
+def _class_named(name: str) -> type[Estimator] | None:
+    from ..networks.zoo import find_card
+
+    card = find_card(name)
+    return None if card is None else _class_of_listed(card)
+
+
+def _class_of_listed(card: Any) -> type[Estimator]:
+    known = _MADE.get(card.id)
+    if known is None or known[0] is not card:
+        known = _MADE[card.id] = (card, class_of(card))
+    return known[1]
 
 
 def class_of(card: Any) -> type[Estimator]:
@@ -48,4 +56,4 @@ def missing(name: str) -> InputError | None:
     return next((InputError(said) for said in find().refused if f"'{name}'" in said), None)
 
 
-add_source(_classes)
+add_source(_classes, _class_named)

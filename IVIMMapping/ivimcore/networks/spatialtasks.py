@@ -46,10 +46,10 @@ def spatial_task(recipe: Recipe, seed: int, network: nn.Module, measured: Tensor
 
 
 def _model_to_start_from(recipe: Recipe, usual: str = "") -> ModelCard:
-    from .zoo import find
+    from .zoo import find_card
 
     name = recipe.content.get("start", usual)
-    card = find().cards.get(name)
+    card = find_card(name)
     if card is None:
         raise InputError(f"The recipe starts from the model '{name}', which is not there; train it first.")
     return card

@@ -9,7 +9,7 @@ shape is tested, and the images of the tissue are preferred where they can tell.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammainc, gammaincinv
+import scipy
 
 from ..errors import InputError
 from .acquisition import Acquisition
@@ -50,7 +50,7 @@ def background_sigma(signal: Array) -> NoiseEstimate:
         return NoiseEstimate(None, "The background was set to zero or is not in the images: it holds no noise.")
     half = np.sqrt((rows**2).mean(axis=1) / 2)
     count = rows.shape[1]
-    low, high = np.sqrt(gammaincinv(count, (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)) / count)
+    low, high = np.sqrt(scipy.special.gammaincinv(count, (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)) / count)
     best, chosen = None, None
     for start in np.geomspace(half.min(), np.median(half), STARTS):
         sigma, noise = _fixed_point(half, start, low, high)
@@ -87,9 +87,9 @@ def _fixed_point(half: Array, sigma: float, low: float, high: float, rounds: int
 
 def _from_lower_half(half: Array, sigma: float, count: int, rounds: int = 50) -> float:
     """Correct sigma for voxels of very weak signal among the noise: they lie above, so only the lower half is used."""
-    middle = gammaincinv(count, 0.5) / count
+    middle = scipy.special.gammaincinv(count, 0.5) / count
     # The mean of a gamma variable below a limit is that of the next higher order, per share below the limit.
-    expected = gammainc(count + 1, middle * count) / 0.5
+    expected = scipy.special.gammainc(count + 1, middle * count) / 0.5
     for _ in range(rounds):
         before = sigma
         lower = half[half < np.sqrt(middle) * sigma]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaincinv, ive
+import scipy
 
 from ..errors import InputError
 from .acquisition import Acquisition
@@ -179,7 +179,7 @@ def _median_sigma(signal: Array, basis: Array, rounds: int = 30) -> float:
     freedom = signal.shape[1] - basis.shape[1]
     # The squared residual is chi-square distributed; its median lies below its mean, much so at few degrees of freedom.
     # The median of a chi-square variable; scipy.stats says the same, but takes half a second to import.
-    median_to_mean = 2 * gammaincinv(freedom / 2, 0.5) / freedom
+    median_to_mean = 2 * scipy.special.gammaincinv(freedom / 2, 0.5) / freedom
     sigma = None
     for _ in range(rounds):
         before = sigma
@@ -194,6 +194,6 @@ def _rician_table() -> tuple[Array, Array]:
     amplitude = np.linspace(0.0, 12.0, 600)
     half = amplitude**2 / 4
     # ive carries exp(-half), so that exp(-amplitude²/2) * I² stays finite for every amplitude.
-    bessel = (1 + 2 * half) * ive(0, half) + 2 * half * ive(1, half)
+    bessel = (1 + 2 * half) * scipy.special.ive(0, half) + 2 * half * scipy.special.ive(1, half)
     mean = np.sqrt(np.pi / 2) * bessel
     return mean, 2 + amplitude**2 - mean**2

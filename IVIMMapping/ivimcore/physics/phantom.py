@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+import scipy
 
 from ..errors import InputError
 from .acquisition import Acquisition
@@ -157,7 +157,7 @@ def _truth(tissues: tuple[Tissue, ...], labels: Array, variation: float, rng: np
             table[tissue.label] = getattr(tissue, key) * (REFERENCE_SIGNAL if key == "S0" else 1.0)
         # A width of a twelfth of the grid: a tissue holds a few hills and valleys, and no two neighbours differ much.
         widths = [max(n / 12, 0.1) for n in labels.shape]
-        hills = gaussian_filter(rng.standard_normal(labels.shape), widths, mode="wrap")
+        hills = scipy.ndimage.gaussian_filter(rng.standard_normal(labels.shape), widths, mode="wrap")
         hills *= variation / hills.std()
         low, high = PARAMETERS[key].bounds or (0.0, np.inf)
         truth[key] = np.clip(table[labels] * (1 + np.clip(hills, -0.5, 0.5)), low, high).astype(np.float32)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from ..jobs.events import Emit
 from ..jobs.job import Outcome
@@ -65,7 +65,7 @@ def thumbnail(outcome: Outcome) -> bytes:
     pixels = np.repeat(grey[..., None], 3, axis=2)
     for number, value in enumerate(sorted(set(np.unique(regions)) - {0})):
         inside = regions == value
-        edge = inside & ~ndimage.binary_erosion(inside, iterations=2 if factor > 2 else 1)
+        edge = inside & ~scipy.ndimage.binary_erosion(inside, iterations=2 if factor > 2 else 1)
         pixels[edge] = COLORS[number % len(COLORS)]
     return png(pixels)
 

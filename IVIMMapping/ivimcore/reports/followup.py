@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy  # its parts load when first used; stats takes half a second, and the panel must open
+import scipy
 
 from ..errors import InputError
 from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
