@@ -37,11 +37,11 @@ test: $(VENV)/installed system-libraries ## all tests
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 # In an environment of its own, because everything else must work without torch. The pinned release is the one that the
-# bundled models were trained with.
+# bundled models were trained with. Trainings through the panel take longest, hence they come first and in their order.
 test-networks: $(NETWORKS)/tried system-libraries ## tests of the networks, with PyTorch, in .venv-networks
 	@if [ -f $(NETWORKS)/installed ]; then \
-	  $(NETWORKS)/bin/python -m pytest Testing/torch Testing/core/test_cards.py Testing/core/test_posterior_torch.py \
-	    $(wildcard Testing/slicer/Training*TestCase.py) $(WORKERS) $(ARGS); \
+	  $(NETWORKS)/bin/python -m pytest $(wildcard Testing/slicer/Training*TestCase.py) Testing/torch \
+	    Testing/core/test_cards.py Testing/core/test_posterior_torch.py $(WORKERS) --no-loadscope-reorder $(ARGS); \
 	else \
 	  echo "The networks are not tested: $(TORCH) cannot be installed here (Python 3.11; see $(NETWORKS)/install.log)."; \
 	fi

@@ -9,7 +9,7 @@ from IVIMTestPanel import PanelTest
 from PanelSeries import smallPhantom
 
 BVALUES = "0 10 20 50 100 200 400 800"
-MINUTES = 0.05
+MINUTES = 0.02
 HAS_TORCH = all(importlib.util.find_spec(name) is not None for name in ("torch", "safetensors"))
 needsTorch = unittest.skipUnless(HAS_TORCH, "torch and safetensors are not installed: pip install .[networks]")
 

@@ -17,7 +17,7 @@ LONG = 20.0
 class TrainingRunTestCase(TrainingTest):
     def test_train_check_save_and_fit(self):
         self.openTraining()
-        self.ui.minutesSpinBox.setValue(4 * MINUTES)  # time to look at it while it learns, on a busy machine, too
+        self.ui.minutesSpinBox.setValue(6 * MINUTES)  # time to look at it while it learns, on a busy machine, too
         run = self.startTraining()
         self.assertEqual(self.ui.startButton.text, "Cancel")
         self.waitUntil(lambda: run.isOver or run.history, 120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,27 @@ SMALL = {"hidden": 48, "layers": 3, "components": 2, "token": 16, "context": 32,
 @pytest.fixture(scope="session")
 def small_models(tmp_path_factory):
     """A folder with models of a few seconds' training: any protocol (two members), 16 b-values, and spatial ones."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = tmp_path_factory.mktemp("models")
+        _train_small_models(folder)
+        return folder
+    from filelock import FileLock
+
+    # The processes of one run share the models: the first to come trains them, the others wait or begin later.
+    folder = tmp_path_factory.getbasetemp().parent / "models"
+    trained = folder / "trained"
+    with FileLock(f"{folder}.lock"):
+        if not trained.exists():
+            folder.mkdir(exist_ok=True)
+            _train_small_models(folder)
+            trained.touch()
+    return folder
+
+
+def _train_small_models(folder):
     from ivimcore.networks import zoo
     from ivimcore.networks.modelling import train
 
-    folder = tmp_path_factory.mktemp("models")
     train(recipe_of("anyprotocol", {"steps": 120, "groups": 6, "batch": 192, "members": 2, "warmup": 20, "every": 120},
                     id="small_any", architecture={"kind": "anyprotocol", "options": SMALL}), folder)  # fmt: skip
     train(recipe_of("mlp_supervised_brain16", {"steps": 1000, "rate": 3e-3, "schedule": "cosine", "batch": 256,
@@ -57,7 +75,6 @@ def small_models(tmp_path_factory):
         train(recipe_of("anyprotocol_spatial", {**short, "steps": 80}, id="small_spatial", start="small_any",
                         distribution={"kind": "findings", "size": 16},
                         architecture={"kind": "anyprotocol_spatial", "options": options}), folder)  # fmt: skip
-    return folder
 
 
 @pytest.fixture
