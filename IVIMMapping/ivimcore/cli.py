@@ -125,6 +125,8 @@ def _add_running(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell in the background ignores Ctrl-C
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         options = parser().parse_args(arguments)
         return _COMMANDS[options.command](options) or DONE
@@ -146,8 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAULT
 
 
+class _Stop(KeyboardInterrupt):
+    """`python -m` ends by the signal after a KeyboardInterrupt that has passed through `exec` (as every new dataclass
+    does), although it was caught; not so after a subclass."""
+
+
 def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+    raise _Stop
 
 
 def _info(options: argparse.Namespace) -> None:

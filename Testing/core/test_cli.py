@@ -270,6 +270,24 @@ def test_zero_negative_and_missing_voxels_are_a_status_and_no_failure(tmp_path, 
     assert "zero in every image" in said and "NaN or infinity" in said
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
+def test_an_interrupt_in_the_middle_of_an_import_is_answered_like_any_other(tmp_path):
+    """Every new dataclass runs through `exec`, where `python -m` treats an interrupt as one that nobody caught."""
+    (tmp_path / "pressed.py").write_text(
+        "import sys\nfrom ivimcore import cli\n"
+        "press = 'import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)'\n"
+        "cli._COMMANDS['models'] = lambda options: exec(press)\n"
+        "sys.exit(cli.main(['models']))\n"
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        run = subprocess.run([sys.executable, "-m", "pressed"], env={**os.environ, "PYTHONPATH": str(PACKAGES)},
+                             cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8", timeout=60)  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (run.returncode, run.stderr) == (130, "ivim: stopped; nothing was written.\n")
+
+
 def test_an_interrupted_run_leaves_nothing_and_a_second_run_works(dwi, tmp_path):
     shape = (128, 128, 40)
     images = np.tile(biexponential(np.array(B, float), 500.0, 1e-3, 0.2, 30e-3), (*shape, 1))
@@ -290,6 +308,6 @@ def test_an_interrupted_run_leaves_nothing_and_a_second_run_works(dwi, tmp_path)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-    assert process.wait(timeout=10) == 130 and "stopped" in rest
+    assert process.wait(timeout=60) == 130 and "stopped" in rest
     assert not (tmp_path / "out").exists()
     assert ivim("map", dwi / "dwi.nii.gz", "--out", tmp_path / "out") == 0

@@ -142,7 +142,7 @@ def test_a_worker_is_stopped_while_it_reads_too(start, large, tmp_path):
     process = start(job_file(tmp_path, large))
     assert json.loads(process.stdout.readline())["event"] == "status"
     process.stdin.close()
-    process.wait(timeout=10)
+    process.wait(timeout=60)
     assert process.returncode == 130 and not (tmp_path / "out").exists()
 
 
@@ -183,6 +183,6 @@ def test_progress_comes_while_it_fits(start, large, tmp_path):
         event = json.loads(line)
         if event["event"] == "progress":
             fractions.append(event["fraction"])
-    process.wait(timeout=30)
+    process.wait(timeout=60)
     assert process.returncode == 0 and fractions[-1] == 1.0
     assert len(fractions) > 2 and fractions == sorted(fractions)

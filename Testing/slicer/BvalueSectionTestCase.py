@@ -160,7 +160,7 @@ class BvalueSectionTestCase(PanelTest):
         series = self.panel.state.series
         series.showImage(0)
         self.ui.playButton.click()
-        self.waitUntil(lambda: series.shownImage() == 2, 5)
+        self.waitUntil(lambda: series.shownImage() == 2, 30)
         self.ui.playButton.click()
         shown = series.shownImage()
         self.process(0.6)

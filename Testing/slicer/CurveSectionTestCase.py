@@ -200,7 +200,7 @@ class CurveSectionTestCase(PanelTest):
         self.openPhantom()
         self.ui.regionKindComboBox.setCurrentIndex(2)
         self.ui.regionCurvesCheckBox.click()
-        self.waitUntil(lambda: "liver, measured" in self.series(), 5)
+        self.waitUntil(lambda: "liver, measured" in self.series(), 30)
         mask = self.panel.state.region().masks["liver"]
         np.testing.assert_allclose(
             self.plotted("liver, measured"), self.panel.state.series.meanSignal(mask)[0], rtol=1e-6

@@ -57,7 +57,7 @@ class TutorialTestCase(SampleTest):
         self.tick("nlls")
         self.assertEqual(ui.previewTable.rowCount, 2, "its curve appears beside the first")
         self.assertIn(ui.expectationButton.text, " ".join(steps["3"].split()))
-        self.waitUntil(lambda: ui.expectationTable.rowCount == 3, 10)
+        self.waitUntil(lambda: ui.expectationTable.rowCount == 3, 30)
 
         self.assertEqual(said["4"], ui.applyButton.text)
         self.start()

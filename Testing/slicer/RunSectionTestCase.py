@@ -62,7 +62,7 @@ class RunSectionTest(SampleTest):
         self.start()
         self.waitUntil(lambda: self.state.run.processId is not None, 20)
         self.ui.applyButton.click()
-        self.waitUntil(lambda: self.state.run is None, 5)
+        self.waitUntil(lambda: self.state.run is None, 30)
         self.assertEqual(self.nodes(), before)
         self.assertIn("Cancelled", self.ui.progressLabel.text)
         self.assertEqual(self.ui.applyButton.text, "Apply")
@@ -78,7 +78,7 @@ class RunSectionTest(SampleTest):
         self.waitUntil(lambda: self.state.run.processId is not None, 20)
         self.process(0.5)
         os.kill(self.state.run.processId, signal.SIGKILL)
-        self.waitUntil(lambda: self.state.run is None, 10)
+        self.waitUntil(lambda: self.state.run is None, 30)
         self.assertEqual(self.nodes(), before)
         self.assertIn("ended unexpectedly", self.ui.messageLabel.text)
         self.assertFalse(self.ui.messageFrame.isHidden())
@@ -93,7 +93,7 @@ class RunSectionTest(SampleTest):
         fault = OSError(28, "No space left on device")
         with mock.patch("IVIMMappingLib.RunHandle.writePlan", side_effect=fault):
             self.ui.applyButton.click()
-            self.waitUntil(lambda: self.state.run is None, 10)
+            self.waitUntil(lambda: self.state.run is None, 30)
         self.assertIn("space", self.ui.messageLabel.text)
         self.assertEqual(self.nodes(), before)
 

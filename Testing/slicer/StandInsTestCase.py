@@ -81,7 +81,7 @@ class StrictnessTestCase(PanelTest):
         timer.setSingleShot(True)
         done = []
         self.qt.QTimer.singleShot(0, lambda: done.append(1))
-        self.waitUntil(lambda: done, 2)
+        self.waitUntil(lambda: done, 30)
 
     def test_lists_come_back_as_tuples(self):
         table = self.qt.QTableWidget(1, 1)
