@@ -7,6 +7,7 @@ It imports nothing beyond the standard library, so that both work in a bare Pyth
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -179,6 +180,7 @@ def is_module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").exists()
 
 
+@functools.cache
 def imports_of(file: Path) -> list[Import]:
     """Every import of a file, relative ones resolved; `from package import module` counts as that module."""
     relative = file.relative_to(TRAINING if file.is_relative_to(TRAINING) else MAPPING).with_suffix("").parts
