@@ -19,6 +19,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from . import __version__, cli_cohort, cli_dicom
+from .cli_values import seed
 from .errors import Cancelled, InputError
 
 DONE, FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 130
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the main job on a generated phantom with known truth")
     demo.add_argument("--out", default="ivim-demo", metavar="DIR", help="folder for the results (default ivim-demo)")
     demo.add_argument("--snr", type=float, default=40.0, help="signal-to-noise ratio at b = 0 (default 40)")
-    demo.add_argument("--seed", type=int, default=1, help="seed of the noise (default 1)")
+    demo.add_argument("--seed", type=seed, default=1, help="seed of the noise (default 1)")
     demo.add_argument("--no-scene", action="store_true", help="leave out scene.mrb and overview.png")
     _add_running(demo)
 
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--bval", metavar="FILE", help="b-values of that series")
     train.add_argument("--mask", default="auto", metavar="auto|none|FILE", help="its region (default auto)")
     train.add_argument("--id", default=None, help="name of the model instead of that of the recipe")
-    train.add_argument("--seed", type=int, default=None, help="seed instead of that of the recipe")
+    train.add_argument("--seed", type=seed, default=None, help="seed instead of that of the recipe")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
     _add_running(train)
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .cli_values import seed
 from .errors import InputError
 
 
@@ -71,7 +72,7 @@ def add_commands(commands: Any, add_estimators: Any) -> None:
     made.add_argument("--treated", type=int, default=9, metavar="N", help="treated patients (default 9)")
     made.add_argument("--responders", type=int, default=6, metavar="N", help="of whom so many change (default 6)")
     made.add_argument("--snr", type=float, default=12.0, help="signal-to-noise ratio of the liver (default 12)")
-    made.add_argument("--seed", type=int, default=1, help="seed of everything that is drawn (default 1)")
+    made.add_argument("--seed", type=seed, default=1, help="seed of everything that is drawn (default 1)")
 
 
 def _add_report_options(command: Any) -> None:

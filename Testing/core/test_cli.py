@@ -126,6 +126,14 @@ def test_evaluate_prints_a_table_with_the_limit_and_writes_it(tmp_path, capsys):
     assert "paper1_scatter_snr20.png" in written
 
 
+@pytest.mark.parametrize("command", ["demo", "synthetic-cohort"])
+@pytest.mark.parametrize("seed", ["-1", "one", "1.5", "9" * 20])
+def test_a_seed_that_no_generator_takes_is_refused(command, seed, tmp_path, capsys):
+    assert ivim(command, "--out", tmp_path / "o", f"--seed={seed}") == 2
+    assert f"'{seed}' is no seed, give a whole number" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
 def test_evaluate_lists_the_benchmarks(capsys):
     assert ivim("evaluate", "list") == 0
     text = capsys.readouterr().out

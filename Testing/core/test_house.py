@@ -27,7 +27,7 @@ DOORS = (MAPPING / "IVIMMapping.py", TRAINING / "IVIMTraining.py")
 # Each room imports only rooms before it. Files that stand beside the rooms have their place in the same order.
 ROOMS = ("physics", "data", "estimators", "networks", "jobs", "reports", "evaluation")
 BELOW_THE_ROOMS = ("errors", "wholefile", "version")
-ABOVE_THE_ROOMS = ("worker", "cli_cohort", "cli_dicom", "cli", "__main__", "__init__")
+ABOVE_THE_ROOMS = ("worker", "cli_values", "cli_cohort", "cli_dicom", "cli", "__main__", "__init__")
 
 DESKTOP = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "PySide6"}
 AT_FILE_SCOPE = {"numpy", "scipy"}
