@@ -224,3 +224,10 @@ def test_what_must_be_set_is_said_before_any_work():
     for options, words in (({"prior": "organ"}, "organ"), ({"prior": "file"}, "prior_file")):
         problem = create("posterior", **options).problems(acquisition)[0]
         assert problem.blocks and words in problem
+
+
+def test_a_file_that_another_prior_leaves_unused_is_said():
+    said = create("posterior", prior_file="first.npz").problems(Acquisition(BRAIN16))
+    assert [str(problem) for problem in said if not problem.blocks and "not used" in problem]
+    assert not any(problem.blocks for problem in said)
+    assert not any("not used" in problem for problem in create("posterior").problems(Acquisition(BRAIN16)))

@@ -130,6 +130,8 @@ class Posterior(VoxelwiseEstimator):
             said.insert(0, Problem(TORCH_IS_MISSING, blocks=True))
         if self.prior == "file" and not self.prior_file:
             said.insert(0, Problem("The prior 'file' needs a file: set the option 'prior_file'.", blocks=True))
+        if self.prior_file and self.prior != "file":
+            said.append(Problem(f"The file of a prior is not used: 'prior' is '{self.prior}', only 'file' takes one."))
         return said
 
     def fit_voxels(self, signal: Array, acquisition: Acquisition) -> VoxelFit:
