@@ -15,6 +15,7 @@ import slicer
 from ivimcore.data.output import REGIONS
 from ivimcore.data.reading import read_regions
 from ivimcore.errors import InputError
+from ivimcore.jobs.bidsresults import result_folder
 
 from .MapDescription import STATUS, isMapKey
 from .PatientIdentity import patientOf, patientOfRun
@@ -47,7 +48,8 @@ def offeredRun(scene: slicer.vtkMRMLScene, series) -> Run | None:
 
 
 def loadEarlier(scene: slicer.vtkMRMLScene, path: str | Path) -> tuple[list[Run], str]:
-    """Add the results of a scene file (.mrb), or of an output folder of `ivim map` or `ivim cohort`, to the scene.
+    """Add the results of a scene file (.mrb), or of an output folder of `ivim map` or `ivim cohort` (of a BIDS cohort:
+    the folder of one session), to the scene.
 
     Returns the runs that came, newest first, and a sentence about them. What was open stays: nodes, choices, views.
     Raises InputError for a file or folder without results; then the scene is as before.
@@ -56,7 +58,8 @@ def loadEarlier(scene: slicer.vtkMRMLScene, path: str | Path) -> tuple[list[Run]
     if path.is_dir():
         inside = sorted(path.glob("*.mrb"))
         if not inside:
-            return _loadFolder(scene, path)
+            with result_folder(path) as folder:
+                return _loadFolder(scene, folder)
         path = inside[0]
     if not path.is_file():
         raise InputError(f"{path} does not exist; choose a scene (.mrb) or an output folder.")
@@ -213,10 +216,11 @@ def readFolderTexts(folder: str | Path) -> dict[str, tuple[list[dict[str, Any]],
     Raises InputError for a folder that holds no statistics.
     """
     found = {}
-    for source in _resultFolders(Path(folder)):
-        provenance, rows = _readTexts(source)
-        if rows:
-            found[str(provenance.get("estimator", "unknown"))] = (rows, provenance)
+    with result_folder(folder) as place:
+        for source in _resultFolders(place):
+            provenance, rows = _readTexts(source)
+            if rows:
+                found[str(provenance.get("estimator", "unknown"))] = (rows, provenance)
     if not found:
         raise InputError(f"{folder} holds no statistics of regions; run 'ivim map' with regions and choose its folder.")
     return found

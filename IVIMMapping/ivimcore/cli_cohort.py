@@ -50,8 +50,9 @@ def add_commands(commands: Any, add_estimators: Any) -> None:
     report.add_argument("--json", action="store_true", help="print what was written as JSON")
 
     follow = commands.add_parser("follow-up", help="one patient now and before, in words")
-    follow.add_argument("before", metavar="BEFORE", help="result folder of one estimator")
-    follow.add_argument("after", metavar="AFTER", help="result folder of the same estimator")
+    follow.add_argument("before", metavar="BEFORE",
+                        help="result folder of one estimator, or its *_stats.tsv in BIDS derivatives")
+    follow.add_argument("after", metavar="AFTER", help="the same of the later date")
     follow.add_argument("--reference", metavar="FILE", help="reference cohort whose limits decide")
     follow.add_argument("--region", action="append", default=[], metavar="LESION=REGION",
                         help="judge a lesion by a region of the reference cohort of another name")

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from ivimcore.data.nifti_file import read_volumes
 from ivimcore.data.output import write_images, write_labels
 from ivimcore.data.reading import read_regions
 from ivimcore.data.series import Geometry
+from ivimcore.jobs.bidsresults import result_folder
 from ivimcore.jobs.cohort import open_cohort, run_cohort
 from ivimcore.jobs.cohortscan import Settings, record_path
 from ivimcore.jobs.job import Request
@@ -450,6 +452,50 @@ def test_a_bids_data_set_becomes_a_cohort_and_derivatives_with_bids_names(bids, 
         assert {row["map"] for row in csv.DictReader(stream, delimiter="\t")} == {"D", "f"}
     assert "data:image/png;base64" in (out / "report.html").read_text(encoding="utf-8")
     assert not list(out.rglob("work/*"))
+
+
+def test_a_session_of_bids_derivatives_is_an_earlier_result(bids, tmp_path):
+    run(bids, tmp_path / "bids_out", ("nlls", "segmented"))
+    manifest = open_cohort(bids)
+    plain = tmp_path / "plain"
+    both = Settings(str(plain), (Request("nlls"), Request("segmented")), mask="none")
+    run_cohort(replace(manifest, bids=False), both, lambda event: None, (write_companions,), describe_outcome)
+    session = tmp_path / "bids_out" / "sub-01" / "ses-a"
+    with result_folder(session) as folder:
+        theirs = plain / "01" / "a"
+        for name in ("nlls/D.nii.gz", "nlls/Dstar_sd.nii.gz", "segmented/f.nii.gz"):
+            np.testing.assert_array_equal(read_volumes(folder / name)[0], read_volumes(theirs / name)[0])
+        assert (folder / "nlls" / "roi_statistics.csv").read_text() == (theirs / "nlls/roi_statistics.csv").read_text()
+        labels, names, masks = read_regions(folder / "regions.seg.nrrd", GRID)
+        assert list(names.values()) == ["liver lesion"] and masks is None and (labels > 0).sum() == 72
+    assert not folder.exists()
+    table = session / "dwi" / "sub-01_ses-a_model-ivim_desc-nlls_stats.tsv"
+    found = read_session(table)
+    assert found.values == read_session(theirs / "nlls").values
+    refused(lambda: read_session(session), "give one of its tables: sub-01_ses-a_model-ivim_desc-nlls_stats.tsv, sub")
+    (session / "dwi" / "extra" / "sub-01_ses-a_nlls_provenance.json").unlink()
+    refused(lambda: read_session(table), "lacks extra/sub-01_ses-a_nlls_provenance.json")
+    other = session / "dwi" / "sub-01_ses-a_run-2_model-ivim_param-d_desc-nlls_dwimap.nii.gz"
+    other.write_bytes(b"")
+    refused(lambda: read_session(session), "several series (sub-01_ses-a, sub-01_ses-a_run-2)")
+
+
+def test_regions_that_overlap_come_back_from_bids_derivatives(study, tmp_path):
+    organ, lesion = np.zeros((2, *GRID.shape), bool)
+    organ[3:12, 3:12], lesion[8:13, 8:13] = True, True
+    # The labels of both masks end alike: a21 and a21.
+    named = {"a2": organ, **{f"-{number}": lesion for number in range(2, 21)}, "a": lesion}
+    write_labels(organ, {}, GRID, study.parent / "0-0" / "rois.seg.nrrd", named)
+    manifest = open_cohort(study)
+    scans = tuple(replace(s, entities={"sub": s.subject, "ses": s.session}) for s in manifest.scans)
+    settings = Settings(str(tmp_path / "out"), (Request("adc"),), mask="none")
+    run_cohort(replace(manifest, scans=scans, bids=True), settings, lambda event: None, (write_companions,),
+               describe_outcome)  # fmt: skip
+    with result_folder(tmp_path / "out" / "sub-s0" / "ses-v0") as folder:
+        masks = read_regions(folder / "regions.seg.nrrd", GRID)[2]
+        assert list(masks) == list(named)
+        assert all(np.array_equal(masks[name], mask) for name, mask in named.items())
+        assert set(read_session(folder).values) == set(named)
 
 
 def test_a_data_set_without_diffusion_is_refused(bids, tmp_path):

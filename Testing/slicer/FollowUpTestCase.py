@@ -275,8 +275,8 @@ class FollowUpTestCase(SceneTest):
             arguments = ["map", str(self.folder / "a.nii.gz"), "--rois", str(self.folder / "r.seg.nrrd")]
             out = self.folder / "visit"
             self.assertEqual(main([*arguments, "--estimator", "segmented", "adc", "--out", str(out)]), 0)
-            # The folder of all estimators, and that of one of them.
-            for chosen, count in ((out, 2), (out / "adc", 1)):
+            # The folder of all estimators, that of one of them, and a session of BIDS derivatives.
+            for chosen, count in ((out, 2), (out / "adc", 1), (self._derivatives(("segmented", "adc")), 2)):
                 runs, said = EarlierResults.loadEarlier(self.scene, chosen)
                 self.assertEqual(len(runs), count)
                 self.assertIn("its regions (-organ, lesion)", said)
@@ -290,6 +290,21 @@ class FollowUpTestCase(SceneTest):
         # A later run into the same folder without regions has measured none.
         self.assertEqual(main([*arguments[:2], "--estimator", "adc", "--out", str(out / "adc")]), 0)
         self.assertIn("no drawn regions", EarlierResults.loadEarlier(self.scene, out / "adc")[1])
+
+    def _derivatives(self, estimators):
+        """Make BIDS derivatives of a.nii.gz with the regions r.seg.nrrd; return the folder of the session."""
+        from ivimcore.jobs.cohort import run_cohort
+        from ivimcore.jobs.cohortscan import Settings
+        from ivimcore.jobs.job import Request
+        from ivimcore.jobs.manifest import Manifest, Scan
+        from ivimcore.reports.cohortrows import describe_outcome, write_companions
+
+        scan = Scan("1", "a", "", "1/a", (str(self.folder / "a.nii.gz"),), str(self.folder / "a.bval"),
+                    str(self.folder / "r.seg.nrrd"), entities={"sub": "1", "ses": "a"})  # fmt: skip
+        settings = Settings(str(self.folder / "bids"), tuple(Request(name) for name in estimators))
+        run_cohort(Manifest("raw", (scan,), (), bids=True), settings, lambda event: None, (write_companions,),
+                   describe_outcome, workers=0)  # fmt: skip
+        return self.folder / "bids" / "sub-1" / "ses-a"
 
     def test_files_without_results_are_one_sentence_and_change_nothing(self):
         empty = self.folder / "empty.mrb"

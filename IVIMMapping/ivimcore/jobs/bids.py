@@ -199,7 +199,16 @@ def arrange(work: Path, out: Path, scan: Scan, estimators: list[str]) -> list[st
                 (target / "extra").mkdir(exist_ok=True)
                 os.replace(path, target / "extra" / f"{prefix}_{path.name}")
         placed = sorted((folder / path.relative_to(target)).as_posix() for path in target.rglob("*") if path.is_file())
+    _remove_old_regions(out, folder, prefix, placed)
     return placed
+
+
+def _remove_old_regions(out: Path, folder: Path, prefix: str, placed: list[str]) -> None:
+    """Remove the regions of an earlier run that this one has not replaced: its statistics are not about them."""
+    ours = re.compile(re.escape(prefix) + r"_desc-(regions_dseg|[A-Za-z0-9]*\d{3}_mask)\.(nii\.gz|tsv|json)")
+    for path in sorted((out / folder).iterdir()):
+        if ours.fullmatch(path.name) and (folder / path.name).as_posix() not in placed:
+            path.unlink()
 
 
 def _write_regions(source: Path, target: Path, prefix: str) -> None:
@@ -213,8 +222,8 @@ def _write_regions(source: Path, target: Path, prefix: str) -> None:
             csv.writer(stream, delimiter="\t").writerows(rows)
         return
     for number, (name, mask) in enumerate(masks.items(), start=1):
-        # The number keeps names apart that differ in other characters only.
-        stem = f"{prefix}_desc-{description(name)}{number}_mask"
+        # The number keeps names apart that differ in other characters only; its width, 'a2' of 1 from 'a' of 21.
+        stem = f"{prefix}_desc-{description(name)}{number:03d}_mask"
         write_volume(mask.astype(np.uint8), geometry, target / f"{stem}.nii.gz")
         write_json({"Type": "ROI", "Description": name}, target / f"{stem}.json")
 

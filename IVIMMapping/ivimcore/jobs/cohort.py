@@ -93,7 +93,7 @@ def run_cohort(
     sweep_records(out)
     for sentence in manifest.warnings:
         emit(warning(sentence))
-    settings = replace(settings, out=str(out.resolve()), bids=settings.bids or manifest.bids)
+    settings = replace(settings, out=str(out.resolve()), bids=manifest.bids)
     tasks = [ScanTask(scan, settings, tuple(companions), describe) for scan in manifest.scans]
     records: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}

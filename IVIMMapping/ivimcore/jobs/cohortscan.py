@@ -37,7 +37,7 @@ Describe = Callable[[Outcome], list[dict[str, Any]]]
 class Settings:
     """What is the same for every series: where to, which estimators, how to read; see `Job`.
 
-    `bids` writes BIDS names; `threads` cores a series may use.
+    `bids` writes BIDS names, and follows from the manifest; `threads` cores a series may use.
     """
 
     out: str

@@ -20,6 +20,7 @@ import numpy as np
 import scipy
 
 from ..errors import InputError
+from ..jobs.bidsresults import result_folder, tables_of
 from ..physics.parameters import INFORMATION_MEANS, PARAMETERS
 from .referencecohort import NETWORK, ReferenceCohort, changed_options, differences_of_method, prior_signature
 from .roistatistics import unguarded
@@ -119,9 +120,14 @@ def prior_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def read_session(folder: Path | str, label: str = "", statistic: str = "median") -> Session:
     """Read what `ivim map` wrote for one estimator: roi_statistics.csv and provenance.json.
 
+    `folder` may be a session of BIDS derivatives, too, or the table of one estimator there (`*_stats.tsv`).
     Raises InputError where the folder holds no such result.
     """
-    folder = Path(folder)
+    with result_folder(folder) as place:
+        return _read_session(Path(folder), place, label, statistic)
+
+
+def _read_session(named: Path, folder: Path, label: str, statistic: str) -> Session:
     try:
         provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         with open(folder / "roi_statistics.csv", encoding="utf-8", newline="") as stream:
@@ -129,10 +135,13 @@ def read_session(folder: Path | str, label: str = "", statistic: str = "median")
         return session_of(rows, provenance, statistic, label)
     except (OSError, ValueError, KeyError, AttributeError) as fault:
         inside = sorted(path.parent.name for path in folder.glob("*/provenance.json"))
-        choice = f"give one of its folders: {', '.join(inside)}" if inside else (
+        kind = "folders"
+        if folder != named:
+            inside, kind = tables_of(named), "tables"
+        choice = f"give one of its {kind}: {', '.join(inside)}" if inside else (
             "give a folder with provenance.json and roi_statistics.csv, from 'ivim map' or 'ivim cohort' with regions"
         )
-        raise InputError(f"{folder} holds no result of one estimator ({type(fault).__name__}); {choice}.") from None
+        raise InputError(f"{named} holds no result of one estimator ({type(fault).__name__}); {choice}.") from None
 
 
 def _number(text: Any) -> float:
