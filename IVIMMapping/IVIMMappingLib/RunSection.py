@@ -197,13 +197,14 @@ class RunSection:
             if not self._abandoned:
                 self._timer.stop()
             return
-        goesOn = handle.step()
-        self._showProgress(handle)
-        if goesOn:
-            isOurs = handle.state == "loading" or handle.processId is None
-            self._timer.setInterval(_PIECES if isOurs else _WORKING)
-        else:
+        if handle.isOver:
             self._finish(handle)
+            return
+        handle.step()
+        self._showProgress(handle)
+        # What comes after the last step takes as long again: in a turn of its own it does not hold up the window.
+        isOurs = handle.isOver or handle.state == "loading" or handle.processId is None
+        self._timer.setInterval(_PIECES if isOurs else _WORKING)
 
     def _showProgress(self, handle) -> None:
         self.ui.progressBar.setValue(round(1000 * handle.fraction))
