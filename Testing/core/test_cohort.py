@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from refusal import refused
 
-from ivimcore import Cancelled
+from ivimcore import Cancelled, InputError
 from ivimcore.cli import main
 from ivimcore.data.nifti_file import read_volumes
 from ivimcore.data.output import write_images, write_labels
@@ -473,6 +474,14 @@ def test_a_session_of_bids_derivatives_is_an_earlier_result(bids, tmp_path):
     found = read_session(table)
     assert found.values == read_session(theirs / "nlls").values
     refused(lambda: read_session(session), "give one of its tables: sub-01_ses-a_model-ivim_desc-nlls_stats.tsv, sub")
+    for name in ("model-ivim_desc-nlls_stats.tsv", "desc-regions_dseg.tsv", "desc-regions_dseg.nii.gz"):
+        path = session / "dwi" / f"sub-01_ses-a_{name}"
+        whole = path.read_bytes()
+        for damaged in (b"", b"index\n\n", b"index\tname\n1", b"\0\xff", whole[: len(whole) // 2]):
+            path.write_bytes(damaged)
+            with contextlib.suppress(InputError):  # half a table may still be one
+                read_session(table)
+        path.write_bytes(whole)
     (session / "dwi" / "extra" / "sub-01_ses-a_nlls_provenance.json").unlink()
     refused(lambda: read_session(table), "lacks extra/sub-01_ses-a_nlls_provenance.json")
     other = session / "dwi" / "sub-01_ses-a_run-2_model-ivim_param-d_desc-nlls_dwimap.nii.gz"

@@ -183,7 +183,7 @@ def arrange(work: Path, out: Path, scan: Scan, estimators: list[str]) -> list[st
                 elif path.name == "roi_statistics.csv":
                     destination = target / f"{derivative_name(scan.entities, 'D', estimator)}".replace(
                         "_param-d", "").replace("_dwimap", "_stats.tsv")  # fmt: skip
-                    _to_tsv(path, destination)
+                    convert_table(path, destination, ",", "\t")
                     continue
                 else:
                     prefix = "_".join(f"{n}-{scan.entities[n]}" for n in NAMED if n in scan.entities)
@@ -239,9 +239,10 @@ def group_table(out: Path, estimator: str, rows: list[Mapping[str, Any]], column
     return path
 
 
-def _to_tsv(source: Path, target: Path) -> None:
+def convert_table(source: Path, target: Path, before: str, after: str) -> None:
+    """Write a table with another delimiter between its columns."""
     with open(source, encoding="utf-8", newline="") as read, open(target, "w", encoding="utf-8", newline="") as write:
-        csv.writer(write, delimiter="\t").writerows(csv.reader(read))
+        csv.writer(write, delimiter=after).writerows(csv.reader(read, delimiter=before))
 
 
 def sidecar(key: str, provenance: Mapping[str, Any], scan: Scan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from ..data.nifti_file import read_volumes
 from ..data.output import REGIONS, write_labels
 from ..errors import InputError
-from .bids import PARAMS
+from .bids import PARAMS, convert_table
 
 _MAP = re.compile(
     r"(?P<scan>.+)_model-[A-Za-z0-9]+_param-(?P<param>[A-Za-z0-9]+)_desc-(?P<desc>[A-Za-z0-9]+)_dwimap\.nii\.gz"
@@ -42,7 +42,7 @@ def result_folder(folder: Path | str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ivim-bids-") as temporary:
         try:
             _copy(place, Path(temporary), table)
-        except (OSError, ValueError, KeyError) as fault:
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as fault:
             raise InputError(f"The derivatives in {place} cannot be read ({fault}); make them again.") from None
         yield Path(temporary)
 
@@ -94,13 +94,8 @@ def _copy(place: Path, target: Path, table: re.Match[str] | None) -> None:
             shutil.copyfile(path, homes[match["desc"]] / f"{_KEYS[match['param']]}.nii.gz")
     for path, match in tables:
         if match["desc"] in homes:
-            _to_csv(path, homes[match["desc"]] / "roi_statistics.csv")
+            convert_table(path, homes[match["desc"]] / "roi_statistics.csv", "\t", ",")
     _regions(place, scans[0], target / REGIONS)
-
-
-def _to_csv(source: Path, target: Path) -> None:
-    with open(source, encoding="utf-8", newline="") as read, open(target, "w", encoding="utf-8", newline="") as write:
-        csv.writer(write).writerows(csv.reader(read, delimiter="\t"))
 
 
 def _regions(place: Path, scan: str, target: Path) -> None:
