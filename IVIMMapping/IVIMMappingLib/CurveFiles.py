@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ivimcore.errors import InputError
+from ivimcore.wholefile import whole_file
 
 from .CurvePlot import CurvePlot
 from .PlotPicture import writeChart
@@ -25,7 +26,7 @@ def saveCurves(plot: CurvePlot, path) -> Path:
         return writeChart(plot.chartNode, path, _PICTURE, legend=True)
     columns = plot.columns()
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow([name for name, _values in columns])
             for row in zip_longest(*(values for _name, values in columns)):

@@ -216,7 +216,7 @@ def readFolderTexts(folder: str | Path) -> dict[str, tuple[list[dict[str, Any]],
     Raises InputError for a folder that holds no statistics.
     """
     found = {}
-    with result_folder(folder) as place:
+    with result_folder(folder, images=False) as place:
         for source in _resultFolders(place):
             provenance, rows = _readTexts(source)
             if rows:

@@ -13,6 +13,7 @@ from typing import Any
 
 from .cli_values import seed
 from .errors import InputError
+from .wholefile import whole_file
 
 
 def add_commands(commands: Any, add_estimators: Any) -> None:
@@ -208,7 +209,9 @@ def protocol_sheet(options: argparse.Namespace) -> None:
         return
     path = Path(options.out)
     try:
-        path.write_text(to_html(made) if path.suffix.lower() in (".html", ".htm") else to_text(made) + "\n", "utf-8")
+        with whole_file(path) as unfinished:
+            as_html = path.suffix.lower() in (".html", ".htm")
+            unfinished.write_text(to_html(made) if as_html else to_text(made) + "\n", "utf-8")
     except OSError as fault:
         raise InputError(f"{path} cannot be written ({(fault.strerror or '').lower()}); choose another file.") from None
     print(f"Written: {path}", file=sys.stderr)

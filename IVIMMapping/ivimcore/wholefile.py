@@ -19,10 +19,13 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
             unfinished.write_text("D,f\\n")
 
     On any exception, a full disk and an interrupt included, what was written is removed and a file that was there
-    before stays as it was. What a killed process left of the same file is removed, too.
-    Raises OSError where the file cannot be put in its place.
+    before stays as it was. What a killed process left of the same file is removed, too. A device or pipe is written to
+    directly. Raises OSError where the file cannot be put in its place.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
     # Hidden, so that nobody who lists the folder meanwhile takes half a file for a result.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{ENDING}")
     try:

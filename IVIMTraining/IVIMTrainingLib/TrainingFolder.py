@@ -16,6 +16,7 @@ from ivimcore.data.output import NO_SPACE
 from ivimcore.errors import InputError
 from ivimcore.networks.cards import CARD, ModelCard
 from ivimcore.networks.keeping import CHECKS, RECIPE, training_folder
+from ivimcore.wholefile import whole_file
 
 from .SeriesForTraining import MASK_FILE, SERIES_FILE
 
@@ -61,7 +62,8 @@ class StoredTraining:
         """Return the same training, from now on without the GPU; raises InputError where that cannot be written."""
         about = {**self.about, "device": "cpu"}
         try:
-            (self.folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+            with whole_file(self.folder / ABOUT) as unfinished:
+                unfinished.write_text(json.dumps(about), encoding="utf-8")
         except OSError as fault:
             raise InputError(diskSentence(fault, self.folder)) from None
         return StoredTraining(self.folder, self.recipe, about)

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ivimcore import InputError
+from ivimcore.wholefile import whole_file
 from IVIMMappingLib.FileChoice import saveFile
 from IVIMMappingLib.PanelLabels import showText
 from IVIMMappingLib.RunSection import durationText
@@ -124,7 +125,7 @@ class TrainingSection:
         if not path:
             return
         try:
-            with open(path, "w", encoding="utf-8") as stream:
+            with whole_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as stream:
                 json.dump(recipe, stream, indent=2, ensure_ascii=False)
         except OSError as fault:
             self.state.say(diskSentence(fault, path), "error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -42,6 +43,17 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, fault):
         raise fault
     assert path.read_text() == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names there")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with whole_file(pipe) as unfinished:
+        unfinished.write_text("D,f\n")
+    assert os.read(reader, 100) == b"D,f\n" and pipe.is_fifo()
+    os.close(reader)
 
 
 def test_a_table_whose_rows_fail_leaves_no_half(tmp_path):

@@ -84,7 +84,7 @@ def read_bids(root: Path | str) -> Manifest:
         scans.append(Scan(
             entities["sub"], session, groups.get(entities["sub"], ""),
             f"{safe_name(entities['sub'])}/{safe_name(session)}", (str(path),), _bval(root, path, parse),
-            None if labels is None else str(labels), entities=entities, names=_names(labels),
+            None if labels is None else str(labels), entities=entities, names=names_beside(labels),
         ))  # fmt: skip
     return Manifest(str(root), tuple(scans), tuple(remarks(scans)), bids=True)
 
@@ -129,7 +129,7 @@ def _regions(root: Path, parse: Any) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _names(labels: Path | None) -> dict[int, str]:
+def names_beside(labels: Path | None) -> dict[int, str]:
     """Read the names of label numbers from the table beside a label image."""
     if labels is None:
         return {}

@@ -16,7 +16,7 @@ import numpy as np
 from ..data.nifti_file import read_volumes
 from ..data.output import REGIONS, write_labels
 from ..errors import InputError
-from .bids import PARAMS, convert_table
+from .bids import PARAMS, convert_table, names_beside
 
 _MAP = re.compile(
     r"(?P<scan>.+)_model-[A-Za-z0-9]+_param-(?P<param>[A-Za-z0-9]+)_desc-(?P<desc>[A-Za-z0-9]+)_dwimap\.nii\.gz"
@@ -26,11 +26,11 @@ _KEYS = {label: key for key, label in PARAMS.items()} | {f"{label}std": f"{key}_
 
 
 @contextlib.contextmanager
-def result_folder(folder: Path | str) -> Iterator[Path]:
+def result_folder(folder: Path | str, images: bool = True) -> Iterator[Path]:
     """Give a folder of results as it is, or a session of BIDS derivatives under the names of `ivim map`.
 
     The names of the second are those of a temporary copy. A session is its folder `dwi`, the one above it, or the table
-    of one estimator in it (`*_stats.tsv`).
+    of one estimator in it (`*_stats.tsv`). Without `images` only provenance and statistics are copied.
     Raises InputError for derivatives of several series, or without the files in `extra` that belong to the maps.
     """
     folder = Path(folder)
@@ -41,7 +41,7 @@ def result_folder(folder: Path | str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="ivim-bids-") as temporary:
         try:
-            _copy(place, Path(temporary), table)
+            _copy(place, Path(temporary), table, images)
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as fault:
             raise InputError(f"The derivatives in {place} cannot be read ({fault}); make them again.") from None
         yield Path(temporary)
@@ -68,7 +68,7 @@ def _found(place: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Mat
             yield path, match
 
 
-def _copy(place: Path, target: Path, table: re.Match[str] | None) -> None:
+def _copy(place: Path, target: Path, table: re.Match[str] | None, images: bool) -> None:
     def chosen(match: re.Match[str]) -> bool:
         return table is None or (match["scan"], match["desc"]) == (table["scan"], table["desc"])
 
@@ -88,13 +88,16 @@ def _copy(place: Path, target: Path, table: re.Match[str] | None) -> None:
         if not any(path.name == f"{start}provenance.json" for path in beside):
             raise InputError(f"{place} lacks extra/{start}provenance.json, which belongs to its maps; copy it there.")
         for path in beside:
-            shutil.copyfile(path, home / path.name.removeprefix(start))
-    for path, match in maps:
-        if match["param"] in _KEYS:
-            shutil.copyfile(path, homes[match["desc"]] / f"{_KEYS[match['param']]}.nii.gz")
+            if images or path.suffix == ".json":
+                shutil.copyfile(path, home / path.name.removeprefix(start))
     for path, match in tables:
         if match["desc"] in homes:
             convert_table(path, homes[match["desc"]] / "roi_statistics.csv", "\t", ",")
+    if not images:
+        return
+    for path, match in maps:
+        if match["param"] in _KEYS:
+            shutil.copyfile(path, homes[match["desc"]] / f"{_KEYS[match['param']]}.nii.gz")
     _regions(place, scans[0], target / REGIONS)
 
 
@@ -103,9 +106,7 @@ def _regions(place: Path, scan: str, target: Path) -> None:
     labels = place / f"{scan}_desc-regions_dseg.nii.gz"
     if labels.is_file():
         values, geometry = read_volumes(labels)
-        with open(labels.with_name(f"{scan}_desc-regions_dseg.tsv"), encoding="utf-8", newline="") as stream:
-            names = {int(row["index"]): row["name"] for row in csv.DictReader(stream, delimiter="\t")}
-        write_labels(np.rint(values[..., 0]).astype(np.uint16), names, geometry, target)
+        write_labels(np.rint(values[..., 0]).astype(np.uint16), names_beside(labels), geometry, target)
         return
     ordered = []
     for path in place.glob(f"{scan}_desc-*_mask.nii.gz"):

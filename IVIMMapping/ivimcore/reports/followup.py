@@ -123,7 +123,7 @@ def read_session(folder: Path | str, label: str = "", statistic: str = "median")
     `folder` may be a session of BIDS derivatives, too, or the table of one estimator there (`*_stats.tsv`).
     Raises InputError where the folder holds no such result.
     """
-    with result_folder(folder) as place:
+    with result_folder(folder, images=False) as place:
         return _read_session(Path(folder), place, label, statistic)
 
 
