@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,3 +157,35 @@ def test_json_is_stable_and_free_of_nan(tmp_path):
     with pytest.raises(TypeError, match="object"):
         write_json({"a": object()}, tmp_path / "3.json")
     assert not (tmp_path / "3.json").exists()
+
+
+ENDING = """
+import os, shutil, threading, time
+from ivimcore.data import output
+
+began, remove = threading.Event(), shutil.rmtree
+
+def slowly(*arguments, **options):
+    began.set()
+    time.sleep(0.5)
+    remove(*arguments, **options)
+
+shutil.rmtree = slowly
+
+def cancelled():
+    with output.OutputFolder("out") as folder:
+        (folder / "D.nrrd").write_text("half")
+        raise KeyboardInterrupt
+
+threading.excepthook = lambda arguments: None
+threading.Thread(target=cancelled).start()
+began.wait()
+output.remove_unfinished()
+os._exit(130)
+"""
+
+
+def test_the_forced_end_of_a_process_waits_for_a_folder_that_is_being_removed(tmp_path):
+    packages = str(Path(__file__).parents[2] / "IVIMMapping")
+    child = subprocess.run([sys.executable, "-c", ENDING], cwd=tmp_path, env={"PYTHONPATH": packages}, timeout=60)
+    assert child.returncode == 130 and not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +56,10 @@ class OutputFolder:
         self._work: Path | None = None
 
     def __enter__(self) -> Path:
+        with _CHANGING:
+            return self._enter()
+
+    def _enter(self) -> Path:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file where the output folder should be; choose another folder.")
         try:
@@ -73,14 +78,15 @@ class OutputFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._work is not None
-        try:
-            if kind is None:
-                self._rename()
-        except OSError as problem:
-            raise _refusal(problem, self.path) from None
-        finally:
-            # After a complete rename nothing is left in the temporary folder, and the target is kept.
-            self._remove()
+        with _CHANGING:
+            try:
+                if kind is None:
+                    self._rename()
+            except OSError as problem:
+                raise _refusal(problem, self.path) from None
+            finally:
+                # After a complete rename nothing is left in the temporary folder, and the target is kept.
+                self._remove()
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise _refusal(error, self.path) from None
 
@@ -121,7 +127,10 @@ class OutputFolder:
         if self in _OPEN:
             _OPEN.remove(self)
         if self._work is not None:
-            shutil.rmtree(self._work, ignore_errors=True)
+            for _ in range(_TRIES):
+                shutil.rmtree(self._work, ignore_errors=True)
+                if not self._work.exists():
+                    break
         for folder in reversed(self._created):
             try:
                 folder.rmdir()
@@ -132,10 +141,19 @@ class OutputFolder:
 
 
 _OPEN: list[OutputFolder] = []
+_TRIES = 20
+"""Another thread may still be writing into a folder while it is removed."""
+_CHANGING = threading.RLock()
+"""Held while folders come, are filled or go, so that the end of the process does not come in between."""
 
 
 def remove_unfinished() -> None:
-    """Remove what unfinished output folders of this process have made: for an end that no exception announces."""
+    """Remove what unfinished output folders of this process have made: for an end that no exception announces.
+
+    Waits for a folder that is about to go or to be filled; from then on no other thread can begin or fill one. Only for
+    a process that ends at once.
+    """
+    _CHANGING.acquire()
     for folder in list(_OPEN):
         folder._remove()
 
